@@ -1,0 +1,287 @@
+/* listen.c: listeners and the connections they have not handed out yet.
+ *
+ * Theory of operation
+ *
+ * A SYN to a listener makes a child, a full tcp_sock in SYN-RECEIVED, in the
+ * listener's SYN queue and in the demultiplexer under its own tuple. The ACK of
+ * its SYN-ACK moves it to the accept queue, or, with TCP_DEFER_ACCEPT, its
+ * first data does. accept() takes it out; until then the listener owns it
+ * (tp->parent) and closing the listener resets it.
+ *
+ * A child is a whole TCB from its SYN on, where a kernel keeps a small request:
+ * data that rides on the final ACK, a simultaneous FIN, or a reset then need no
+ * case of their own. The price, 768 bytes for each half-open connection, is
+ * bounded by the SYN queue.
+ *
+ * Limits are those of Linux: the accept queue holds `backlog` connections and
+ * one more; a SYN that finds it full is dropped, and so is a final ACK: the
+ * peer sends again, and so do we. The SYN queue holds as many, but 256 at
+ * least, where Linux would go over to SYN cookies (RFC 4987 section 3.6).
+ */
+#include "stack/repair.h"
+#include "stack/tcp/tcp.h"
+
+#define SYN_QUEUE_MIN 256
+
+struct tcp_listener {
+    struct list syn_q, accept_q; /* tcp_sock.queue_link */
+    uint32_t syn_n, accept_n;
+    uint32_t backlog;
+};
+
+/* The child behind a link of either queue. */
+static struct tcp_sock *child_of(struct list_node *n) {
+    return container_of(n, struct tcp_sock, queue_link);
+}
+
+/* sock_proto.listen. A second call changes the backlog only. */
+int tcp_listen(struct stack *st, struct sock *so, int backlog) {
+    struct tcp_sock *tp = tcp_of(so);
+    if (!TCP_IN(tp, CLOSE) && !TCP_IN(tp, LISTEN))
+        return -EINVAL;
+    uint32_t limit = backlog < 0 || backlog > TCP_SOMAXCONN ? TCP_SOMAXCONN
+                                                            : (uint32_t)backlog;
+    if (tp->listener) {
+        tp->listener->backlog = limit;
+        return 0;
+    }
+    if (tp->connecting)
+        return -EINVAL;
+    if (!so->bound) {
+        struct endpoint any = so->local;
+        any.port = 0;
+        int r = demux_bind(st, &st->sh->tcp, so, &any);
+        if (r < 0)
+            return r;
+    }
+    struct tcp_listener *l = mem_alloc(st, sizeof(*l));
+    if (!l)
+        return -ENOBUFS;
+    list_init(&l->syn_q);
+    list_init(&l->accept_q);
+    l->backlog = limit;
+    tp->listener = l;
+    tp->state = TCP_S_LISTEN;
+    so->listening = true;
+    so->shut = 0;
+    return 0;
+}
+
+/* Would accept succeed? Linux's inet_csk_listen_poll. */
+bool tcp_listen_ready(const struct tcp_sock *lp) {
+    return lp->listener && lp->listener->accept_n;
+}
+
+/* Connections ready for accept; *backlog how many there may be. */
+uint32_t tcp_listen_queue(const struct tcp_sock *lp, uint32_t *backlog) {
+    *backlog = lp->listener ? lp->listener->backlog : 0;
+    return lp->listener ? lp->listener->accept_n : 0;
+}
+
+/* Linux's sk_acceptq_is_full. */
+static bool accept_full(const struct tcp_listener *l) {
+    return l->accept_n > l->backlog;
+}
+
+/* Is it in the accept queue, where even a dead child waits to be taken? */
+bool tcp_child_queued(const struct tcp_sock *tp) { return tp->in_accept_q; }
+
+/* Out of whichever queue it is in; nobody owns it now but the caller. */
+void tcp_child_forget(struct tcp_sock *tp) {
+    if (!tp->parent)
+        return;
+    struct tcp_listener *l = tp->parent->listener;
+    if (tp->in_accept_q)
+        l->accept_n--;
+    else
+        l->syn_n--;
+    list_remove(&tp->queue_link);
+    tp->in_accept_q = false;
+    tp->parent = NULL;
+}
+
+/* From the SYN queue to the accept queue. */
+static void enqueue(struct stack *st, struct tcp_sock *tp) {
+    struct tcp_sock *lp = tp->parent;
+    list_remove(&tp->queue_link);
+    lp->listener->syn_n--;
+    list_push_back(&lp->listener->accept_q, &tp->queue_link);
+    lp->listener->accept_n++;
+    tp->in_accept_q = true;
+    sock_event(st, &lp->so, STACK_IN);
+}
+
+/* The ACK of the SYN-ACK has come. With TCP_DEFER_ACCEPT (tcp(7)) the child is
+ * established but stays where it is, until data comes or time is up. */
+bool tcp_child_established(struct stack *st, struct tcp_sock *tp) {
+    struct tcp_sock *lp = tp->parent;
+    if (accept_full(lp->listener)) {
+        COUNT(st, tcp_accept_full);
+        return false;
+    }
+    if (lp->defer_accept) {
+        tp->deferred = true;
+        uint32_t s = (1u << min_u32(lp->defer_accept, 7)) - 1;
+        timer_arm(st, &tp->keep, TIMER_TCP_KEEP, st->now + s * SEC);
+        return true;
+    }
+    enqueue(st, tp);
+    return true;
+}
+
+/* TCP_DEFER_ACCEPT has waited for this, or long enough. */
+void tcp_child_undefer(struct stack *st, struct tcp_sock *tp) {
+    tp->deferred = false;
+    timer_stop(st, &tp->keep);
+    enqueue(st, tp);
+    tcp_arm_keepalive(st, tp);
+}
+
+/* sock_proto.accept */
+int tcp_accept(struct stack *st, struct sock *so, struct sock **out) {
+    struct tcp_sock *lp = tcp_of(so);
+    if (!TCP_IN(lp, LISTEN))
+        return -EINVAL;
+    struct list_node *n = list_first(&lp->listener->accept_q);
+    if (!n)
+        return -EAGAIN;
+    struct tcp_sock *tp = child_of(n);
+    tcp_child_forget(tp);
+    *out = &tp->so;
+    COUNT(st, tcp_accepted);
+    return 0;
+}
+
+/* The listener goes: what nobody accepted is reset, what is half open is
+ * forgotten. */
+void tcp_listen_stop(struct stack *st, struct tcp_sock *lp) {
+    struct tcp_listener *l = lp->listener;
+    if (!l)
+        return;
+    list_for_each_safe(n, &l->syn_q) {
+        struct tcp_sock *tp = child_of(n);
+        tcp_child_forget(tp);
+        if (tcp_synchronized(tp)) /* deferred: the peer thinks it is in */
+            tcp_xmit_reset(st, tp);
+        tcp_free(st, tp);
+    }
+    list_for_each_safe(m, &l->accept_q) {
+        struct tcp_sock *tp = child_of(m);
+        tcp_child_forget(tp);
+        tp->so.closed = true;
+        tcp_abort(st, tp, 0);
+    }
+    mem_free(st, l, sizeof(*l));
+    lp->listener = NULL;
+    lp->so.listening = false;
+    lp->state = TCP_S_CLOSE;
+}
+
+/* A child starts with the listener's options (tcp(7), socket(7)). */
+static void inherit(struct tcp_sock *tp, const struct tcp_sock *lp) {
+    sock_inherit(&tp->so, &lp->so);
+    tp->nodelay = lp->nodelay;
+    tp->cork = lp->cork;
+    tp->user_mss = lp->user_mss;
+    tp->keepidle = lp->keepidle;
+    tp->keepintvl = lp->keepintvl;
+    tp->keepcnt = lp->keepcnt;
+    tp->syncnt = lp->syncnt;
+    tp->linger2 = lp->linger2;
+    tp->user_timeout = lp->user_timeout;
+    tp->window_clamp = lp->window_clamp;
+    tp->notsent_lowat = lp->notsent_lowat;
+    tp->defer_accept = lp->defer_accept;
+    tp->cc = lp->cc;
+    tp->pace_rate = lp->pace_rate;
+}
+
+/* A child for this SYN, in the tables. NULL: no memory, or the tuple is
+ * taken. */
+static struct tcp_sock *new_child(struct stack *st, struct tcp_sock *lp,
+                                  const struct tcp_seg *seg) {
+    struct sock *so = sock_new(st, SOCK_TCP, lp->so.family, lp->so.proto);
+    if (!so)
+        return NULL;
+    struct tcp_sock *tp = tcp_of(so);
+    so->local = (struct endpoint){.ip = seg->rx->dst, .port = seg->h.dport};
+    so->remote = (struct endpoint){.ip = seg->rx->src, .port = seg->h.sport};
+    tp->passive = true;
+    inherit(tp, lp);
+    if (demux_insert(st, &st->sh->tcp, so) < 0) {
+        tcp_free(st, tp);
+        return NULL;
+    }
+    tp->parent = lp;
+    list_push_back(&lp->listener->syn_q, &tp->queue_link);
+    lp->listener->syn_n++;
+    return tp;
+}
+
+/* RFC 9293 section 3.10.7.2, third: numbers of the new connection. */
+static void start_child(struct stack *st, struct tcp_sock *tp,
+                        struct tcp_seg *seg, const seq_t *iss) {
+    tcp_start_numbers(st, tp, iss);
+    tp->irs = seg->seq;
+    tp->rcv_nxt = tp->rcv_buf_seq = tp->rcv_up = seg->seq + 1;
+    tp->last_ack_sent = tp->rcv_adv = tp->rcv_nxt;
+    tcp_take_syn_options(st, tp, seg);
+    tp->snd_wnd = tp->max_snd_wnd = seg->wnd;
+    tp->snd_wl1 = seg->seq;
+    tp->state = TCP_S_SYN_RECV;
+    tp->syn_due = true;
+    tcp_mark_due(st, tp);
+}
+
+/* Section 3.10.7.2: RST, ACK, SYN, in this order. iss: where the connection
+ * must start because its tuple was in TIME-WAIT, or NULL. */
+void tcp_listen_input(struct stack *st, struct tcp_sock *lp,
+                      struct tcp_seg *seg, const seq_t *iss) {
+    uint16_t flags = seg->h.flags;
+    if (flags & TCP_RST)
+        return;
+    if (flags & TCP_ACK) {
+        COUNT(st, tcp_no_socket);
+        tcp_reply_reset(st, seg);
+        return;
+    }
+    if (!(flags & TCP_SYN) || (flags & TCP_FIN)) {
+        COUNT(st, drop_tcp_no_syn);
+        return;
+    }
+    struct tcp_listener *l = lp->listener;
+    if (accept_full(l) || l->syn_n > max_u32(l->backlog, SYN_QUEUE_MIN)) {
+        COUNT(st, drop_tcp_backlog);
+        return;
+    }
+    struct tcp_sock *tp = new_child(st, lp, seg);
+    if (!tp) {
+        COUNT(st, tcp_no_memory);
+        return;
+    }
+    COUNT(st, tcp_passive_opens);
+    start_child(st, tp, seg, iss);
+}
+
+/* After a death inside the lock: empty queues... */
+void tcp_listener_mend(struct tcp_sock *lp) {
+    list_init(&lp->listener->syn_q);
+    list_init(&lp->listener->accept_q);
+    lp->listener->syn_n = lp->listener->accept_n = 0;
+}
+
+/* ...and each child back into the one it was in. */
+void tcp_listener_readd(struct tcp_sock *tp) {
+    struct tcp_listener *l = tp->parent->listener;
+    tp->queue_link = (struct list_node){NULL, NULL};
+    bool waits = tp->in_accept_q || tp->deferred || TCP_IN(tp, SYN_RECV);
+    if (!l || !waits) { /* taken out, but for this pointer */
+        tp->parent = NULL;
+        return;
+    }
+    list_push_back(tp->in_accept_q ? &l->accept_q : &l->syn_q, &tp->queue_link);
+    if (tp->in_accept_q)
+        l->accept_n++;
+    else
+        l->syn_n++;
+}

@@ -1,0 +1,54 @@
+/* pace.c: SO_MAX_PACING_RATE (socket(7)): no more than so many bytes a second.
+ *
+ * Theory of operation
+ *
+ * Each departure moves pace_at, the time of the next one, by the time that its
+ * bytes take at the rate. Before pace_at nothing leaves, and a timer ends the
+ * wait; nobody polls. A piece is a millisecond's worth, but at least two
+ * segments, so that neither timers nor frames become too many: that is the size
+ * Linux's tcp_tso_autosize gives its superframes.
+ *
+ * A timer that comes late, by up to PACE_SLACK, does not lower the rate: the
+ * next departure is counted from when this one should have been. Only data is
+ * paced, first copies and repetitions alike; ACKs, probes and SYNs never wait.
+ *
+ * Without the option nothing is paced: at the round trips of a LAN the ACKs
+ * clock better than any timer, and pacing would only cost wake-ups.
+ */
+#include "stack/tcp/tcp.h"
+
+#define PACE_PIECE_HZ 1000 /* a piece is this part of a second's bytes */
+#define PACE_SLACK (2 * MSEC)
+
+/* The rate changes: what waits is judged anew. */
+void tcp_pace_set(struct stack *st, struct tcp_sock *tp, uint32_t rate) {
+    tp->pace_rate = rate;
+    tp->pace_at = 0;
+    timer_stop(st, &tp->pace);
+    if (tp->sndq.len)
+        tcp_mark_due(st, tp);
+}
+
+/* How much of n bytes may leave now? 0: nothing yet, the timer is set. */
+uint32_t tcp_pace_limit(struct stack *st, struct tcp_sock *tp, uint32_t n,
+                        uint32_t mss) {
+    if (!tp->pace_rate || !n)
+        return n;
+    if (st->now < tp->pace_at) {
+        if (!timer_armed(&tp->pace))
+            timer_arm(st, &tp->pace, TIMER_TCP_PACE, tp->pace_at);
+        return 0;
+    }
+    uint32_t segs = max_u32(tp->pace_rate / PACE_PIECE_HZ / mss, 2);
+    return min_u32(n, segs * mss);
+}
+
+/* n bytes have left. */
+void tcp_pace_sent(struct stack *st, struct tcp_sock *tp, uint32_t n) {
+    if (!tp->pace_rate)
+        return;
+    nstime_t from = tp->pace_at;
+    if (from + PACE_SLACK < st->now)
+        from = st->now;
+    tp->pace_at = from + (nstime_t)n * SEC / tp->pace_rate;
+}
