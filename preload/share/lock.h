@@ -1,0 +1,28 @@
+/* lock.h: the arena's lock: process-shared, robust, spinning a little.
+ *
+ * See lock.c for how it finds out that its holder died.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Laid out like glibc's pthread_mutex_t as far as the kernel's robust list
+ * cares: the futex word 32 bytes before the list node's `next`. In the arena.
+ */
+struct lock {
+    uint32_t word; /* owner tid | FUTEX_WAITERS | FUTEX_OWNER_DIED */
+    uint32_t pad[5];
+    void *list_prev, *list_next;
+    uint64_t taken, contended; /* statistics, approximate */
+};
+
+void lock_init(struct lock *l);
+/* Returns false normally, true when the former holder died inside: the caller
+ * owns the lock, and must repair what it guards. */
+bool lock_take(struct lock *l);
+bool lock_try(struct lock *l, bool *died);
+void lock_give(struct lock *l);
+/* Did its holder die, and nobody has taken it since? */
+bool lock_orphaned(const struct lock *l);
+/* In the child of a fork: forget what was learnt about the thread. */
+void lock_forked(void);
