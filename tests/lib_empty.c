@@ -1,0 +1,1 @@
+/* lib_empty.c: keeps the library non-empty. */
