@@ -48,6 +48,7 @@ struct shared {
     nstime_t born, now;
     uint8_t key[16]; /* siphash key for hash tables and ISNs */
     struct random_state random;
+    struct stack_tunes tune;
 
     uint8_t mac[6];
     bool link_up;
@@ -90,6 +91,8 @@ struct stack {
     uint8_t rx_room[RX_ROOM];
 };
 
+/* A setting of tune.def. */
+#define TUNED(st, id) ((st)->sh->tune.v[STACK_TUNE_##id])
 /* From here on so may be half changed. */
 #define BUSY(st, so) ((st)->sh->busy = (so))
 #define COUNT(st, name) ((st)->sh->count.name++)

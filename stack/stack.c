@@ -58,6 +58,7 @@ static void format(struct shared *sh, void *base, size_t size,
     sh->link_up = true;
     sh->mtu = cfg->mtu;
     random_init(sh, cfg->seed);
+    stack_tunes_default(&sh->tune);
     timer_init(&sh->timers, cfg->now);
     list_init(&sh->raw);
     list_init(&sh->socks);
@@ -69,6 +70,8 @@ static void format(struct shared *sh, void *base, size_t size,
 /* The tables of each layer; st is a handle for the time of creation. */
 static int init_layers(struct stack *st, const struct stack_config *cfg) {
     struct shared *sh = st->sh;
+    if (cfg->tune && stack_tunes_set(&sh->tune, cfg->tune))
+        return -EINVAL;
     int rc = route_init(st, &cfg->addr, cfg->prefix_len, &cfg->gateway);
     if (rc)
         return rc;
@@ -110,6 +113,10 @@ int stack_create(void *base, size_t size, const struct stack_config *cfg) {
     sh->abi = SHARED_ABI;
     sh->magic = SHARED_MAGIC;
     return 0;
+}
+
+const char *stack_tune(struct stack *st, const char *text) {
+    return stack_tunes_set(&st->sh->tune, text);
 }
 
 /* Whole pages, so that it can be mapped. */

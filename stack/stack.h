@@ -35,6 +35,7 @@
 #include "stack/addr.h"
 #include "stack/list.h"
 #include "stack/options.h"
+#include "stack/tune.h"
 
 struct stack;
 struct sock;
@@ -50,12 +51,16 @@ struct stack_config {
     struct ip_addr gateway; /* all zero: none */
     uint8_t seed[32];       /* secret randomness: ISN, ports, hash keys */
     nstime_t now;           /* time of creation */
+    const char *tune;       /* for stack_tunes_set; NULL: the defaults */
 };
 
 /* Format [base, base + size) as a new stack. base must be page aligned and the
  * address at which every process will map it; the memory must be zero.
  * Returns 0, -EINVAL (configuration that makes no sense), -ENOMEM. */
 int stack_create(void *base, size_t size, const struct stack_config *cfg);
+
+/* Change settings of a running stack; as stack_tunes_set. */
+const char *stack_tune(struct stack *st, const char *text);
 
 /* Bytes of private memory a handle needs (page aligned memory, zeroed). */
 size_t stack_handle_size(void);

@@ -256,5 +256,6 @@ int opener_ask(const struct settings *s, struct share_new *out, char *err,
     out->packet_fd = fd;
     out->arena_size = s->arena;
     fill_config(&out->cfg, &r);
+    out->cfg.tune = s->tune;
     return 0;
 }

@@ -116,6 +116,13 @@ static void show_TEXT(const struct settings *s, const char *field, char *buf,
                       size_t len) {
     snprintf(buf, len, "%s", field);
 }
+static const char *put_TUNE(struct settings *s, char *field, const char *text) {
+    struct stack_tunes t;
+    return stack_tunes_set(&t, text)
+               ? "names and values as in tcp_ecn=1,tcp_fastopen=3"
+               : put_TEXT(s, field, text);
+}
+#define show_TUNE show_TEXT
 #define put_PATH put_TEXT
 #define show_PATH show_TEXT
 

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "stack/addr.h"
+#include "stack/tune.h"
 
 #define SETTINGS_PATH 512
 
@@ -52,6 +53,7 @@ struct settings {
     bool summary;
     bool private;
     uint32_t spin_us;
+    char tune[SETTINGS_PATH];
     char config[SETTINGS_PATH];
     char inherit[SETTINGS_PATH];
     char preloaded[SETTINGS_PATH];

@@ -2,17 +2,20 @@
  * RFC 5927, RFC 1191).
  *
  * The quoted sequence number must be one that is in flight, or the message is
- * forged or stale (RFC 5927 section 4.1). While a connection is being made any
- * error ends the attempt, as on Linux (curl's exit code depends on it); later
- * none does: RFC 1122 section 4.2.3.9 lets hard errors abort, RFC 5927 section
- * 5.2 says why not to. They are remembered and explain a time-out; an ACK of
- * new data makes them history.
+ * forged or stale (RFC 5927 section 4.1). While a connection is being made
+ * hard errors end the attempt, and so does the own link's (no neighbour answers
+ * to ARP). Soft ones do not (RFC 9293 MUST-56: net, host, source route, time
+ * exceeded, parameter problem) unless tcp_soft_errors=1 asks for Linux's way or
+ * IP_RECVERR for all news. Later no error does: RFC 1122 section 4.2.3.9 lets
+ * hard errors abort, RFC 5927 section 5.2 says why not to. They are remembered
+ * and explain a time-out; an ACK of new data makes them history.
  *
  * "Fragmentation needed" is believed down to 552 bytes, Linux's min_pmtu: a
  * forger who has guessed a number in flight cannot make us send crumbs. It is
  * no sign of congestion: the data goes again at once, cwnd unchanged.
  */
 #include "stack/tcp/tcp.h"
+#include "stack/wire/icmpv4.h"
 
 #define MIN_PMTU 552u /* as Linux: what a forger can push us down to */
 
@@ -31,10 +34,22 @@ static void too_big(struct stack *st, struct tcp_sock *tp,
     tcp_recovery_resend(st, tp);
 }
 
+/* RFC 9293 section 3.9.2.2: these may pass by themselves. */
+static bool is_soft(const struct icmp_error *e) {
+    if (e->local)
+        return false;
+    if (e->type != ICMP_UNREACHABLE)
+        return true;
+    return e->code == ICMP_UNREACH_NET || e->code == ICMP_UNREACH_HOST ||
+           e->code == ICMP_UNREACH_SRCROUTE;
+}
+
 /* An error while the handshake lasts. */
 static void handshake_error(struct stack *st, struct tcp_sock *tp,
                             const struct icmp_error *e) {
-    if (TCP_IN(tp, SYN_RECV) && tp->parent && !e->hard) {
+    bool told = TUNED(st, SOFT_ERRORS) || tp->so.recverr;
+    if (is_soft(e) && !told) {
+        COUNT(st, tcp_soft_errors);
         tp->soft_error = e->err;
         return;
     }

@@ -78,8 +78,8 @@ enum tcp_urg { TCP_URG_NONE, TCP_URG_NOTYET, TCP_URG_HERE, TCP_URG_READ };
 #define TCP_TIME_WAIT_NS (60 * SEC)
 #define TCP_RETRIES2_MS 924600u /* 15 retransmissions from 200 ms on */
 #define TCP_ORPHAN_RETRIES 8
-#define TCP_SYN_RETRIES 6
-#define TCP_SYNACK_RETRIES 5
+#define TCP_SYN_RETRIES 6 /* what TCP_SYNCNT reads as, like Linux */
+#define TCP_SYN_R2_MS 180000u
 #define TCP_KEEPIDLE_SEC 7200
 #define TCP_KEEPINTVL_SEC 75
 #define TCP_KEEPCNT 9

@@ -14,7 +14,9 @@
  *
  * Time limits are those of Linux: a connection is given up after 924.6 s of
  * unanswered retransmissions (tcp_retries2 = 15), TCP_USER_TIMEOUT instead if
- * that is set, an orphan after 8 tries.
+ * that is set, an orphan after 8 tries. A SYN alone has longer than there, the
+ * three minutes of RFC 9293 MUST-23, unless TCP_SYNCNT or tcp_syn_retries count
+ * its tries.
  */
 #include "stack/tcp/tcp.h"
 
@@ -97,18 +99,48 @@ static int timeout_error(const struct tcp_sock *tp) {
     return tp->soft_error ? tp->soft_error : ETIMEDOUT;
 }
 
+/* How long, ms, a segment may go unanswered (R2 of RFC 9293 section 3.8.3); 0:
+ * tries are counted instead. For a SYN three minutes, unless a number of tries
+ * is asked for. */
+static uint32_t limit_ms(struct stack *st, const struct tcp_sock *tp) {
+    if (tp->user_timeout)
+        return tp->user_timeout;
+    if (tcp_synchronized(tp))
+        return TCP_RETRIES2_MS;
+    bool counted = TCP_IN(tp, SYN_RECV) || tp->syncnt || TUNED(st, SYN_RETRIES);
+    return counted ? 0 : TCP_SYN_R2_MS;
+}
+
+/* A SYN or SYN-ACK that was sent often enough. */
+static bool syn_over(struct stack *st, const struct tcp_sock *tp) {
+    if (TCP_IN(tp, SYN_RECV))
+        return tp->retransmits >= TUNED(st, SYNACK_RETRIES);
+    int32_t tries = tp->syncnt ? tp->syncnt : TUNED(st, SYN_RETRIES);
+    return tries && tp->retransmits >= tries;
+}
+
 /* Have we tried long enough? Called before another retransmission. */
 static bool give_up(struct stack *st, struct tcp_sock *tp) {
-    if (TCP_IN(tp, SYN_SENT))
-        return tp->retransmits >= (tp->syncnt ? tp->syncnt : TCP_SYN_RETRIES);
-    if (TCP_IN(tp, SYN_RECV))
-        return tp->retransmits >= TCP_SYNACK_RETRIES;
+    if (!tcp_synchronized(tp) && syn_over(st, tp))
+        return true;
     if (tp->so.closed && tp->retransmits >= TCP_ORPHAN_RETRIES)
         return true;
     if (!tp->retransmits)
         return false;
-    uint32_t limit = tp->user_timeout ? tp->user_timeout : TCP_RETRIES2_MS;
-    return silent_ms(st, tp) >= limit;
+    uint32_t limit = limit_ms(st, tp);
+    return limit && silent_ms(st, tp) >= limit;
+}
+
+/* The last wait ends when the time is up. */
+static void cut_last_wait(struct stack *st, struct tcp_sock *tp) {
+    uint32_t limit = limit_ms(st, tp);
+    bool exact = tp->user_timeout || TCP_IN(tp, SYN_SENT);
+    if (!limit || !exact)
+        return;
+    uint32_t left = limit - min_u32(silent_ms(st, tp), limit);
+    nstime_t end = st->now + (nstime_t)left * MSEC;
+    if (end < tp->rtx.due)
+        timer_arm(st, &tp->rtx, TIMER_TCP_RTX, end);
 }
 
 /* RFC 6298 rules 5.4 to 5.7: send the earliest segment again, double the
@@ -139,14 +171,7 @@ static void on_retransmit(struct stack *st, struct tcp_sock *tp) {
         tcp_recovery_timeout(st, tp);
     }
     tcp_arm_rtx(st, tp);
-    if (tp->user_timeout && tcp_synchronized(tp)) {
-        nstime_t end =
-            st->now + (nstime_t)(tp->user_timeout -
-                                 min_u32(silent_ms(st, tp), tp->user_timeout)) *
-                          MSEC;
-        if (end < tp->rtx.due)
-            timer_arm(st, &tp->rtx, TIMER_TCP_RTX, end);
-    }
+    cut_last_wait(st, tp);
     tcp_mark_due(st, tp);
 }
 

@@ -11,17 +11,25 @@ up() {
     stack 60 curl -sS -f -T "$WWW/64M" "$URL/up/r" &&
         cmp "$WWW/up/r" "$WWW/64M"
 }
-# connect ADDRESS: prints the name of the error
+# connect ADDRESS [TRIES]: prints the name of the error. Two repetitions of the
+# SYN: what the router says is soft (RFC 9293 MUST-56) and explains the time-out.
 connect() {
     stack 20 $PYTHON -c "
 import errno, socket, sys
 s = socket.socket()
 s.settimeout(15)
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, ${2:-2})
 print(errno.errorcode.get(s.connect_ex(('$1', 80))))"
 }
 # the router asks for the host in vain, and says so
 unreachable_host() { [ "$(connect 198.18.1.77)" = EHOSTUNREACH ]; }
-unreachable_net() { [ "$(connect 203.0.113.1)" = ENETUNREACH ]; }
+unreachable_net() { [ "$(connect 203.0.113.1 1)" = ENETUNREACH ]; }
+# as on Linux: at once, though the SYN would be repeated for longer
+unreachable_at_once() {
+    local LIBSTACK_TUNE=tcp_soft_errors=1
+    export LIBSTACK_TUNE
+    [ "$(connect 203.0.113.1 6)" = ENETUNREACH ]
+}
 # ICMP 3/13; Linux has EHOSTUNREACH for it (net/ipv4/icmp.c)
 prohibited() {
     lab_in router ip route add prohibit 203.0.113.0/24
@@ -57,5 +65,6 @@ check serves served
 check pinged pinged
 check unreachable_host unreachable_host
 check unreachable_net unreachable_net
+check unreachable_at_once unreachable_at_once
 check prohibited prohibited
 check path_mtu path_mtu

@@ -1,14 +1,15 @@
-/* exec_shell.c: shell blocks. Nothing is ever run. What only sets sysctls to
- * what the stack does anyway, or prepares the machine, is let through; the rest
- * is reported by name. */
+/* exec_shell.c: shell blocks. Nothing is ever run. Sysctls that the stack has
+ * are set (stack/tune.def); what only sets others to what it does anyway, or
+ * prepares the machine, is let through; the rest is reported by name. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/scripts/exec.h"
 
-/* Settings and the values under which the stack behaves like Linux; NULL: any
- * value, it does not matter here. */
+/* Settings that the stack does not have (tune.def lists those that it has), and
+ * the values under which it behaves like Linux; NULL: any value, it does not
+ * matter here. */
 static const struct {
     const char *name, *values;
 } settings[] = {
@@ -21,11 +22,8 @@ static const struct {
     {"tcp_early_retrans", "3 4"},
     {"tcp_recovery", "1"},
     {"tcp_frto", NULL},
-    {"tcp_ecn", "0"},
     {"tcp_fin_timeout", "60"},
     {"tcp_retries2", "15"},
-    {"tcp_syn_retries", NULL},
-    {"tcp_synack_retries", "5"},
     {"tcp_orphan_retries", "8 0"},
     {"tcp_keepalive_time", "7200"},
     {"tcp_keepalive_intvl", "75"},
@@ -39,10 +37,7 @@ static const struct {
     {"tcp_pacing_ss_ratio", NULL},
     {"tcp_pacing_ca_ratio", NULL},
     {"tcp_no_metrics_save", NULL},
-    {"tcp_fastopen", NULL},
     {"tcp_fastopen_key", NULL},
-    {"tcp_syncookies", NULL},
-    {"tcp_abort_on_overflow", "0"},
     {"tcp_autocorking", NULL},
     {"tcp_invalid_ratelimit", "500"},
     {"tcp_challenge_ack_limit", NULL},
@@ -71,6 +66,13 @@ static bool listed(const char *values, const char *v) {
     return false;
 }
 
+/* Does the stack have it? Then it is set. */
+static bool tuned(struct run *r, const char *name, const char *v) {
+    char text[100];
+    snprintf(text, sizeof(text), "%s=%s", name, v);
+    return !strpbrk(v, ", ") && !stack_tune(r->w->st, text);
+}
+
 /* net.ipv4.tcp_sack=1, /proc/sys/net/ipv4/tcp_sack=1 */
 static void setting(struct run *r, char *word) {
     char *eq = strchr(word, '='), *name = word, *v;
@@ -85,6 +87,8 @@ static void setting(struct run *r, char *word) {
     }
     if (strcmp(name, "tcp_rmem") == 0 || strcmp(name, "tcp_wmem") == 0)
         r->any_wscale = true;
+    if (tuned(r, name, v))
+        return;
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
         if (strcmp(settings[i].name, name) == 0) {
             if (strcmp(name, "tcp_congestion_control") == 0)

@@ -5,6 +5,16 @@
 
 static const char *const origins[] = {"default", "file", "environment"};
 
+static const struct {
+    const char *name;
+    int def;
+    const char *sentence;
+} tunes[] = {
+#define TUNE(id, name, def, least, most, sentence) {#name, def, sentence},
+#include "stack/tune.def"
+#undef TUNE
+};
+
 static void show(const struct settings *s) {
     char value[SETTINGS_PATH];
     for (int i = 0; i < SETTINGS_COUNT; i++) {
@@ -27,6 +37,10 @@ static void explain(void) {
             printf(" (default %s)", t->def);
         fputs("\n\n", stdout);
     }
+    puts("what `tune` may name:");
+    for (size_t i = 0; i < sizeof(tunes) / sizeof(tunes[0]); i++)
+        printf("    %s=%d: %s\n", tunes[i].name, tunes[i].def,
+               tunes[i].sentence);
 }
 
 /* The settings as they stand in the manual page (man(7), tagged lists). */
@@ -41,6 +55,10 @@ static void man(void) {
             printf(" (default %s)", t->def);
         fputs(".\n", stdout);
     }
+    puts(".PP\nWhat\n.B tune\nmay name:");
+    for (size_t i = 0; i < sizeof(tunes) / sizeof(tunes[0]); i++)
+        printf(".TP\n.BR %s \" (%d)\"\n%s.\n", tunes[i].name, tunes[i].def,
+               tunes[i].sentence);
 }
 
 int cmd_conf(int argc, char **argv) {
