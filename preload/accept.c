@@ -5,6 +5,8 @@
  * Here: when the queue is not empty, a descriptor for an empty file is made,
  * then the connection is taken and put into it.
  */
+#include <string.h>
+
 #include "preload/addr.h"
 #include "preload/io.h"
 
@@ -45,7 +47,10 @@ static int take_one(struct file *l, int flags) {
     f->placed = true;
     f->rcv_timeout = l->rcv_timeout;
     f->snd_timeout = l->snd_timeout;
-    f->opt_set = l->opt_set;
+    memcpy(f->opt_set, l->opt_set, sizeof(f->opt_set));
+    memcpy(f->kept, l->kept, sizeof(f->kept));
+    f->stamp = l->stamp;
+    f->pktinfo6 = l->pktinfo6;
     file_put(f);
     if (fd >= 0)
         self.sh->count.sockets++;

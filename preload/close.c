@@ -18,7 +18,7 @@
 static void linger(struct file *f) {
     int64_t seconds = -1, unread = 0;
     if (f->kind != FILE_SOCK || f->refs != 2 || !sock_is_stream(f) ||
-        !(f->opt_set & 1ull << STACK_OPT_LINGER) ||
+        !file_opt_noted(f, STACK_OPT_LINGER) ||
         stack_getopt(self.st, f->so, STACK_OPT_LINGER, &seconds) < 0 ||
         seconds <= 0 || stack_is_listening(f->so))
         return;

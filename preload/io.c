@@ -157,7 +157,7 @@ static size_t recv_target(struct file *f, const struct iovec *iov, int niov,
                           int flags) {
     int64_t lowat = 1;
     bool all = flags & MSG_WAITALL;
-    if (!all && !(f->opt_set & 1ull << STACK_OPT_RCVLOWAT))
+    if (!all && !file_opt_noted(f, STACK_OPT_RCVLOWAT))
         return 1;
     size_t room = iov_sum(iov, niov);
     stack_getopt(self.st, f->so, STACK_OPT_RCVLOWAT, &lowat);
@@ -235,6 +235,7 @@ ssize_t io_recv(int fd, const struct iovec *iov, int niov, int flags,
         im->family = stack_sock_family(f->so);
         im->stream = stream;
         im->want = msg_wanted(f);
+        im->stamp = f->stamp;
     }
     ssize_t r = stream && !(flags & (MSG_OOB | MSG_ERRQUEUE))
                     ? recv_stream(&p, f, iov, niov, flags, im)

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "preload/preload.h"
+#include "preload/user.h"
 
 /* Answer of io_send: the socket has just become a kernel socket under the
  * same number (policy); call the C library's function. Outside -4095..0. */
@@ -19,6 +20,7 @@ struct io_msg {
     int family;    /* of the socket: 4 or 6 */
     bool stream;   /* no addresses on streams */
     uint32_t want; /* MSG_WANT_* (msg.h): control messages asked for */
+    int stamp;     /* struct file.stamp */
 };
 
 /* The file behind fd if it is a stack *socket* (not an epoll set) and this
@@ -45,11 +47,6 @@ static inline bool sock_is_stream(struct file *f) {
     return stack_sock_type(f->so) == STACK_STREAM;
 }
 
-/* Pages that no program has: catches NULL and small offsets from it. */
-static inline bool bad_pointer(const void *p) { return (uintptr_t)p < 4096; }
-static inline bool bad_buffer(const void *p, size_t n) {
-    return n && bad_pointer(p);
-}
 /* Sum of the lengths, or -EINVAL (a length that is negative), -EFAULT, or
  * `too_many` for a count out of 0..IO_IOV_MAX. */
 ssize_t iov_check(const struct iovec *iov, long n, int too_many);

@@ -13,7 +13,6 @@
 #include <sys/time.h>
 
 #include "preload/addr.h"
-#include "preload/sockopt.h"
 
 /* Only options that the program has touched are asked for: most sockets have
  * none. */
@@ -25,12 +24,12 @@ uint32_t msg_wanted(struct file *f) {
         {STACK_OPT_PKTINFO, MSG_WANT_PKTINFO},
         {STACK_OPT_RECVTTL, MSG_WANT_TTL},
         {STACK_OPT_RECVTOS, MSG_WANT_TOS},
-        {STACK_OPT_TIMESTAMP, MSG_WANT_TIME},
     };
-    uint32_t want = opt_pktinfo6(f) ? MSG_WANT_PKTINFO6 : 0;
+    uint32_t want =
+        (f->pktinfo6 ? MSG_WANT_PKTINFO6 : 0) | (f->stamp ? MSG_WANT_TIME : 0);
     for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
         int64_t on = 0;
-        if (f->opt_set & 1ull << map[i].opt &&
+        if (file_opt_noted(f, map[i].opt) &&
             stack_getopt(self.st, f->so, map[i].opt, &on) == 0 && on)
             want |= map[i].want;
     }
@@ -156,18 +155,24 @@ static void put(struct out *o, int level, int type, const void *data,
     o->used += step;
 }
 
+#define STAMPNS_NEW 64 /* SO_TIMESTAMPNS_NEW, not in every libc */
+
 /* Arrival by the wall clock; the stack noted it by the monotonic one. */
-static void put_time(struct out *o, nstime_t arrived) {
+static void put_time(struct out *o, const struct io_msg *im) {
     struct timespec wall = {0};
     sys_clock_gettime(CLOCK_REALTIME, &wall);
     int64_t ns = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec -
-                 (int64_t)(share_clock() - arrived);
+                 (int64_t)(share_clock() - im->m.arrived);
     struct timeval tv = {ns / 1000000000, ns % 1000000000 / 1000};
-    put(o, SOL_SOCKET, SO_TIMESTAMP, &tv, sizeof(tv));
+    struct timespec ts = {ns / 1000000000, ns % 1000000000};
+    if (im->stamp == SO_TIMESTAMPNS || im->stamp == STAMPNS_NEW)
+        put(o, SOL_SOCKET, im->stamp, &ts, sizeof(ts));
+    else
+        put(o, SOL_SOCKET, im->stamp, &tv, sizeof(tv));
 }
 
 /* The kernel's number of the stack's device; 0 when it is not here. */
-static int link_index(void) {
+int msg_link_index(void) {
     static int index;
     struct ifreq ifr = {0};
     if (index)
@@ -181,12 +186,12 @@ static int link_index(void) {
 /* ip(7): the header's destination, and the local address it was for. */
 static void put_pktinfo(struct out *o, const struct io_msg *im) {
     if (im->want & MSG_WANT_PKTINFO6) {
-        struct in6_pktinfo info = {.ipi6_ifindex = (unsigned)link_index()};
+        struct in6_pktinfo info = {.ipi6_ifindex = (unsigned)msg_link_index()};
         memcpy(&info.ipi6_addr, im->m.local.b, 16);
         put(o, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
     }
     if (im->want & MSG_WANT_PKTINFO) {
-        struct in_pktinfo info = {.ipi_ifindex = link_index()};
+        struct in_pktinfo info = {.ipi_ifindex = msg_link_index()};
         info.ipi_addr.s_addr = htonl(ip_to_v4(&im->m.local));
         info.ipi_spec_dst = info.ipi_addr;
         put(o, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
@@ -222,7 +227,7 @@ void msg_control_out(struct msghdr *h, const struct io_msg *im,
         bool error = im->m.out_flags & STACK_MSG_ERRQUEUE;
         uint8_t tos = (uint8_t)im->m.tos;
         if (im->want & MSG_WANT_TIME)
-            put_time(&o, im->m.arrived);
+            put_time(&o, im);
         if (!error)
             put_pktinfo(&o, im);
         if (!error && im->want & MSG_WANT_TTL)

@@ -9,7 +9,10 @@
 #define MSG_WANT_PKTINFO6 0x02u /* IPV6_RECVPKTINFO, addresses mapped */
 #define MSG_WANT_TTL 0x04u      /* IP_RECVTTL */
 #define MSG_WANT_TOS 0x08u      /* IP_RECVTOS */
-#define MSG_WANT_TIME 0x10u     /* SO_TIMESTAMP */
+#define MSG_WANT_TIME 0x10u     /* SO_TIMESTAMP*, io_msg.stamp */
+
+/* The kernel's number of the stack's device; 0 when it is not here. */
+int msg_link_index(void);
 
 /* Lock held. */
 uint32_t msg_wanted(struct file *f);

@@ -1,39 +1,54 @@
-/* sockopt.h: what the socket option files share (sockopt.c, optother.c). */
+/* sockopt.h: what the socket option files share (sockopt.c, optcall.c). */
 #pragma once
 #include "preload/io.h"
 
-/* How a value travels; the kinds of stack/options.def. */
+/* Who answers; the kinds of rows in stack/options.def. */
+enum opt_class { OPT_STACK, OPT_CALL, OPT_KEPT, OPT_FIXED, OPT_NONE };
+/* How a value travels. */
 enum opt_kind { OPT_BOOL, OPT_INT, OPT_LINGER };
 
-struct opt_def {
+/* Values with a form of their own. name: one function may serve several.
+ * Lock held; len has been found to be no negative number. 0 or -errno. */
+typedef int opt_set_fn(struct file *f, int name, const void *val,
+                       socklen_t len);
+typedef int opt_get_fn(struct file *f, int name, void *val, socklen_t *len);
+
+/* One row of stack/options.def. */
+struct opt_row {
     int level, name;
-    uint8_t kind; /* enum opt_kind */
+    uint8_t class, kind; /* enum opt_class, opt_kind */
     bool writable;
-    enum stack_opt id;
+    int id;          /* enum stack_opt or kept_opt, by class */
+    int value;       /* FIXED: the value; KEPT: the initial one */
+    int low, high;   /* KEPT: range */
+    int no_set;      /* NONE, FIXED: the error of setting, positive */
+    int no_get;      /* NONE */
+    opt_set_fn *set; /* CALL */
+    opt_get_fn *get;
 };
 
-/* The stack's options, in the order of enum stack_opt. */
-extern const struct opt_def opt_defs[STACK_OPT_COUNT];
+extern const struct opt_row opt_rows[];
+extern const int opt_nrows;
 
 /* A value as the kernel's setsockopt would take it: its bytes in buf (at
  * least 16), the length returned. For replaying options (tokernel.c). */
-socklen_t opt_encode(const struct opt_def *d, int64_t value, void *buf);
+socklen_t opt_encode(const struct opt_row *d, int64_t value, void *buf);
+/* What an option of class KEPT reads as. */
+int opt_kept_value(const struct file *f, const struct opt_row *d);
 
-/* Copy an answer out, cut to *len; *len becomes what was copied. 0, -EINVAL
- * (negative *len), -EFAULT. */
+/* The int of a setsockopt, by the rules of its level; 0, -EINVAL, -EFAULT. */
+int opt_int_in(int level, const void *val, socklen_t len, int64_t *out);
+/* Copy an answer out, cut to *len; *len becomes what was copied. 0 or
+ * -EFAULT. */
 int opt_copy_out(const void *src, socklen_t full, void *val, socklen_t *len);
 
-/* Options that are no stack option: time-outs, type, TCP_INFO, IPv6 settings
- * that IPv4-mapped traffic never uses... Lock held. 1: not one of these. */
-int opt_other_set(struct file *f, int level, int name, const void *val,
-                  socklen_t len);
-int opt_other_get(struct file *f, int level, int name, void *val,
-                  socklen_t *len);
-/* Set on the kernel socket k what opt_other_set had stored (tokernel.c). */
-void opt_other_replay(struct file *f, int k);
+/* An option that is refused, counted. */
+int opt_refuse(int err);
 
-/* IPV6_RECVPKTINFO is on. */
-bool opt_pktinfo6(struct file *f);
+/* Set on the kernel socket k what rows of class CALL have stored. */
+void opt_call_replay(struct file *f, int k);
 
-/* TCP_INFO (tcpinfo.c). */
-int opt_tcp_info(struct file *f, void *val, socklen_t *len);
+#define OPTION_CALL(level, name, number, how, ...)                             \
+    opt_set_fn opt_set_##how;                                                  \
+    opt_get_fn opt_get_##how;
+#include "stack/options.def"

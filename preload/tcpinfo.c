@@ -12,7 +12,7 @@ static uint32_t low32(uint64_t v) {
 }
 
 /* tcp(7): a shorter buffer gets the first fields, as older programs expect. */
-int opt_tcp_info(struct file *f, void *val, socklen_t *len) {
+int opt_get_tcpinfo(struct file *f, int name, void *val, socklen_t *len) {
     struct stack_tcp_info s = {0};
     int r = stack_tcp_info(self.st, f->so, &s);
     if (r < 0)

@@ -28,14 +28,17 @@ static int twin(struct file *f) {
 static void replay_options(struct file *f, int k) {
     char buf[16];
     int64_t v;
-    for (int i = 0; i < STACK_OPT_COUNT; i++) {
-        const struct opt_def *d = &opt_defs[i];
-        if (!(f->opt_set & 1ull << i) || d->level < 0)
+    for (int i = 0; i < opt_nrows; i++) {
+        const struct opt_row *d = &opt_rows[i];
+        enum stack_opt opt = (enum stack_opt)d->id;
+        if (d->class == OPT_KEPT && f->kept[d->id])
+            v = opt_kept_value(f, d);
+        else if (d->class != OPT_STACK || !file_opt_noted(f, opt) ||
+                 stack_getopt(self.st, f->so, opt, &v) < 0)
             continue;
-        if (stack_getopt(self.st, f->so, d->id, &v) == 0)
-            sys_setsockopt(k, d->level, d->name, buf, opt_encode(d, v, buf));
+        sys_setsockopt(k, d->level, d->name, buf, opt_encode(d, v, buf));
     }
-    opt_other_replay(f, k);
+    opt_call_replay(f, k);
 }
 
 /* Status flags live in the description: k's own, shared by its copies. */

@@ -21,6 +21,7 @@
 #define PMTUDISC_MAX 5 /* IP_PMTUDISC_OMIT */
 #define PRIORITY_MAX 6 /* more needs CAP_NET_ADMIN */
 #define ECN_BITS 3     /* of the TOS byte; TCP's own (RFC 3168) */
+enum { LOCK_SNDBUF = 1, LOCK_RCVBUF = 2 }; /* SO_BUF_LOCK */
 
 /* Plain yes-or-no options and where they are kept. */
 static const struct {
@@ -32,7 +33,6 @@ static const struct {
     {STACK_OPT_KEEPALIVE, offsetof(struct sock, keepalive)},
     {STACK_OPT_BROADCAST, offsetof(struct sock, broadcast)},
     {STACK_OPT_OOBINLINE, offsetof(struct sock, oobinline)},
-    {STACK_OPT_TIMESTAMP, offsetof(struct sock, timestamp)},
     {STACK_OPT_RECVERR, offsetof(struct sock, recverr)},
     {STACK_OPT_PKTINFO, offsetof(struct sock, pktinfo)},
     {STACK_OPT_RECVTTL, offsetof(struct sock, recvttl)},
@@ -84,6 +84,15 @@ static int set_v6only(struct sock *so, int64_t v) {
     return 0;
 }
 
+/* SO_BUF_LOCK: which sizes autotuning must leave alone. */
+static int set_buf_lock(struct sock *so, int64_t v) {
+    if (v & ~(LOCK_SNDBUF | LOCK_RCVBUF))
+        return -EINVAL;
+    so->sndbuf_locked = v & LOCK_SNDBUF;
+    so->rcvbuf_locked = v & LOCK_RCVBUF;
+    return 0;
+}
+
 /* -1: off. */
 static int set_linger(struct sock *so, int64_t v) {
     so->linger = v < 0 ? -1 : v > INT_MAX ? INT_MAX : (int32_t)v;
@@ -111,6 +120,8 @@ int sock_setopt(struct sock *so, enum stack_opt opt, int64_t v) {
         return 0;
     case STACK_OPT_LINGER:
         return set_linger(so, v);
+    case STACK_OPT_BUF_LOCK:
+        return set_buf_lock(so, v);
     case STACK_OPT_PRIORITY:
         if (v < 0 || v > PRIORITY_MAX)
             return -EPERM;
@@ -152,6 +163,10 @@ int sock_getopt(struct stack *st, struct sock *so, enum stack_opt opt,
         return 0;
     case STACK_OPT_LINGER:
         *v = so->linger;
+        return 0;
+    case STACK_OPT_BUF_LOCK:
+        *v = (so->sndbuf_locked ? LOCK_SNDBUF : 0) |
+             (so->rcvbuf_locked ? LOCK_RCVBUF : 0);
         return 0;
     case STACK_OPT_ERROR:
         *v = sock_take_error(so);

@@ -93,7 +93,6 @@ void sock_inherit(struct sock *child, const struct sock *parent) {
     child->pktinfo = parent->pktinfo;
     child->recvttl = parent->recvttl;
     child->recvtos = parent->recvtos;
-    child->timestamp = parent->timestamp;
     child->freebind = parent->freebind;
     child->sndbuf_locked = parent->sndbuf_locked;
     child->rcvbuf_locked = parent->rcvbuf_locked;

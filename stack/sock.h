@@ -42,7 +42,7 @@ struct sock {
 
     /* options, see options.def; defaults from sock_defaults() */
     bool reuseaddr, reuseport, keepalive, broadcast, oobinline;
-    bool v6only, recverr, pktinfo, recvttl, recvtos, timestamp;
+    bool v6only, recverr, pktinfo, recvttl, recvtos;
     bool freebind, bind_no_port;
     bool sndbuf_locked, rcvbuf_locked; /* set by the program: no autotuning */
     uint8_t ttl, tos, mtu_discover, priority;

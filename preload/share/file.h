@@ -10,11 +10,11 @@
  * process's map in the arena.
  */
 #pragma once
+#include <assert.h>
 #include <stdint.h>
 #include "preload/share/share.h"
 
 enum file_kind { FILE_SOCK, FILE_EPOLL };
-#define FILE_V6_OPTS 10
 
 struct file {
     uint32_t refs;    /* descriptors in all processes + pins */
@@ -26,12 +26,25 @@ struct file {
     struct pollset *ps; /* FILE_EPOLL: stack side; the kernel's epoll beside */
     nstime_t rcv_timeout, snd_timeout; /* ns; 0: none */
     int32_t owner, owner_sig;          /* F_SETOWN, F_SETSIG */
-    uint64_t opt_set;         /* bits of enum stack_opt set by the program */
-    int32_t v6[FILE_V6_OPTS]; /* options of native IPv6 (optother.c) */
+    uint64_t opt_set[2];      /* bits of enum stack_opt set by the program */
+    int32_t kept[KEPT_COUNT]; /* options of native IPv6 (sockopt.c) */
+    uint8_t stamp;            /* SO_TIMESTAMP* in force, by its number */
+    bool pktinfo6;            /* IPV6_RECVPKTINFO */
+    bool on_device;           /* SO_BINDTODEVICE */
     uint32_t in_kernel;       /* FILE_EPOLL: threads in epoll_wait(2) itself */
     bool nested;              /* FILE_EPOLL: holds other epoll sets */
     nstime_t opened;
 };
+
+static_assert(STACK_OPT_COUNT <= 128, "struct file.opt_set has a bit for each");
+
+/* Did the program set this option of the stack's? */
+static inline bool file_opt_noted(const struct file *f, enum stack_opt opt) {
+    return f->opt_set[opt / 64] >> opt % 64 & 1;
+}
+static inline void file_opt_note(struct file *f, enum stack_opt opt) {
+    f->opt_set[opt / 64] |= 1ull << opt % 64;
+}
 
 /* Private cache. Index with (unsigned)fd < FILE_TABLE. */
 #define FILE_TABLE 65536

@@ -12,16 +12,17 @@ enum { KIND_INT, KIND_BOOL, KIND_LINGER };
 static const struct {
     int level, name, kind;
 } options[STACK_OPT_COUNT] = {
-#define OPTION(id, level, name, kind, access, sentence)                        \
-    [STACK_OPT_##id] = {level, name, KIND_##kind},
+#define OPTION(id, level, name, number, kind, ...)                             \
+    [STACK_OPT_##id] = {level, number, KIND_##kind},
 #include "stack/options.def"
-#undef OPTION
+    [STACK_OPT_MAX_PACING_RATE] = {SOL_SOCKET, SO_MAX_PACING_RATE, KIND_INT},
 };
 
 /* STACK_OPT_COUNT: the stack does not know it. */
 static enum stack_opt find(int64_t level, int64_t name) {
     for (int i = 0; i < STACK_OPT_COUNT; i++)
-        if (options[i].level == level && options[i].name == name)
+        if (options[i].name && options[i].level == level &&
+            options[i].name == name)
             return (enum stack_opt)i;
     return STACK_OPT_COUNT;
 }
