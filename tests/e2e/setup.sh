@@ -73,12 +73,13 @@ exit_status() {
 }
 # Signals to the launcher reach the program.
 passes_on() {
-    launch 20 sh -c 'trap "exit 3" TERM; echo up; while :; do sleep 0.1; done' \
+    rm -f "$WORK/sig"
+    launch 20 sh -c 'trap "exit 3" '$1'; echo up; while :; do sleep 0.1; done' \
         > "$WORK/sig" &
     local pid=$! ctl e
     eventually 5 grep -q up "$WORK/sig"
     ctl=$(pgrep -f "stackctl run -- sh -c trap")
-    kill -TERM $ctl
+    kill -$1 $ctl
     wait $pid
     e=$?
     echo "status $e"
@@ -230,7 +231,9 @@ sys.exit(0 if table and table in page else 'stackctl conf --man differs')" \
 check manual_page manual_page
 check installed installed
 check exit_status exit_status
-check signals_passed_on passes_on
+check term_passed_on passes_on TERM
+check quit_passed_on passes_on QUIT
+check usr2_passed_on passes_on USR2
 check keeps_ld_preload keeps_preload
 check two_programs two_programs
 check started_together together

@@ -9,8 +9,9 @@
  * serves the stack when nobody else does, and finishes what a program that was
  * killed has left. When nobody is left, it removes the device that it made.
  *
- * Signals: those that a terminal sends to the whole group (INT, QUIT) are left
- * to the program; TERM and HUP, which may be sent to us alone, are passed on.
+ * Signals: what somebody sends to us alone (kill, a service manager: TERM, HUP,
+ * QUIT, USR1, ...) is passed on to the program. What a terminal sends, it sends
+ * to the whole group, and so to the program too.
  * The exit status is the program's; 128 + n when signal n ended it.
  */
 #include <errno.h>
@@ -188,30 +189,34 @@ static _Noreturn void start_program(const struct launch *l) {
     _exit(code);
 }
 
-static void pass_on(int sig) {
-    if (child_pid > 0)
+static const int passed_on[] = {SIGTERM, SIGHUP,  SIGINT,  SIGQUIT,
+                                SIGUSR1, SIGUSR2, SIGWINCH};
+#define PASSED_ON (sizeof(passed_on) / sizeof(*passed_on))
+
+/* SI_KERNEL marks what the terminal's driver sends (sigaction(2)). */
+static void pass_on(int sig, siginfo_t *info, void *context) {
+    (void)context;
+    if (child_pid > 0 && info->si_code != SI_KERNEL)
         kill((pid_t)child_pid, sig);
 }
 
 /* Start the program; signals as the head of this file says. */
 static pid_t launch(const struct launch *l) {
-    struct sigaction ignore = {.sa_handler = SIG_IGN},
-                     pass = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
-    sigset_t both, old;
-    sigemptyset(&both);
-    sigaddset(&both, SIGTERM);
-    sigaddset(&both, SIGHUP);
-    sigprocmask(SIG_BLOCK, &both, &old); /* until child_pid is known */
+    struct sigaction pass = {.sa_flags = SA_RESTART | SA_SIGINFO};
+    pass.sa_sigaction = pass_on;
+    sigset_t all, old;
+    sigemptyset(&all);
+    for (size_t i = 0; i < PASSED_ON; i++)
+        sigaddset(&all, passed_on[i]);
+    sigprocmask(SIG_BLOCK, &all, &old); /* until child_pid is known */
     pid_t pid = fork();
     if (pid == 0) {
         sigprocmask(SIG_SETMASK, &old, NULL);
         start_program(l);
     }
     child_pid = pid;
-    sigaction(SIGINT, &ignore, NULL);
-    sigaction(SIGQUIT, &ignore, NULL);
-    sigaction(SIGTERM, &pass, NULL);
-    sigaction(SIGHUP, &pass, NULL);
+    for (size_t i = 0; i < PASSED_ON; i++)
+        sigaction(passed_on[i], &pass, NULL);
     sigprocmask(SIG_SETMASK, &old, NULL);
     return pid;
 }
