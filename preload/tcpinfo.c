@@ -57,6 +57,7 @@ int opt_get_tcpinfo(struct file *f, int name, void *val, socklen_t *len) {
         .tcpi_data_segs_in = s.data_segs_in,
         .tcpi_data_segs_out = s.data_segs_out,
         .tcpi_delivery_rate = s.delivery_rate,
+        .tcpi_delivered_ce = s.delivered_ce,
         .tcpi_bytes_sent = s.bytes_sent,
         .tcpi_bytes_retrans = s.bytes_retrans,
         .tcpi_snd_wnd = s.snd_wnd,

@@ -9,7 +9,7 @@
 
 struct stack_tcp_info {
     uint8_t state;    /* RFC 9293 states, values of Linux's TCP_* */
-    uint8_t ca_state; /* 0 open, 3 recovery, 4 loss */
+    uint8_t ca_state; /* 0 open, 2 slowed down by ECN, 3 recovery, 4 loss */
     uint8_t retransmits, probes, backoff, options;
     uint8_t snd_wscale, rcv_wscale;
     uint64_t rto_us, ato_us;
@@ -21,6 +21,7 @@ struct stack_tcp_info {
     uint32_t advmss, reordering, rcv_rtt_us, rcv_space, total_retrans;
     uint64_t bytes_acked, bytes_received, bytes_sent, bytes_retrans;
     uint32_t segs_out, segs_in, data_segs_in, data_segs_out;
+    uint32_t delivered_ce; /* AccECN: packets of ours that arrived marked */
     uint32_t notsent_bytes, snd_wnd, rcv_wnd;
     uint64_t delivery_rate; /* bytes per second */
 };

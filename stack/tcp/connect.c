@@ -28,6 +28,10 @@ static void reset_tcb(struct stack *st, struct tcp_sock *tp) {
     tp->frto = tp->reo_more = tp->reo_persist = 0;
     tp->total_retrans = tp->dsack_segs = tp->oow_ms = 0;
     tp->soft_error = 0;
+    tp->ecn = tp->ecn_asked = tp->ecn_syn = TCP_ECN_OFF;
+    tp->cwr = tp->ecn_cwr_due = tp->ecn_echo = tp->ecn_seen = false;
+    tp->ecn_reflect = tp->ecn_third = tp->ecn_mute = false;
+    tp->ce_in = tp->ce_told = tp->ce_out = tp->ce_unsaid = 0;
     tp->so.shut = 0;
 }
 

@@ -11,6 +11,8 @@
 #define INFO_TIMESTAMPS 1 /* TCPI_OPT_* of Linux */
 #define INFO_SACK 2
 #define INFO_WSCALE 4
+#define INFO_ECN 8
+#define INFO_ECN_SEEN 16
 
 /* Whole segments for so many bytes. */
 static uint32_t segments(uint32_t bytes, uint32_t mss) {
@@ -66,6 +68,7 @@ static void measured_info(struct stack *st, const struct tcp_sock *tp,
 static void counted_info(const struct tcp_sock *tp,
                          struct stack_tcp_info *out) {
     out->total_retrans = tp->total_retrans;
+    out->delivered_ce = tp->ce_out;
     out->bytes_acked = tp->bytes_acked;
     out->bytes_received = tp->bytes_received;
     out->bytes_sent = tp->bytes_sent;
@@ -90,12 +93,16 @@ int stack_tcp_info(struct stack *st, struct sock *so,
     const struct tcp_sock *tp = tcp_of(so);
     out->state = tp->state;
     out->ca_state = tp->ca_state;
+    if (tp->cwr && tp->ca_state == TCP_CA_OPEN)
+        out->ca_state = TCP_CA_CWR;
     out->retransmits = tp->retransmits;
     out->probes = tp->probes;
     out->backoff = tp->backoff;
-    out->options = (uint8_t)((tp->ts_ok ? INFO_TIMESTAMPS : 0) |
-                             (tp->sack_ok ? INFO_SACK : 0) |
-                             (tp->ws_ok ? INFO_WSCALE : 0));
+    out->options =
+        (uint8_t)((tp->ts_ok ? INFO_TIMESTAMPS : 0) |
+                  (tp->sack_ok ? INFO_SACK : 0) |
+                  (tp->ws_ok ? INFO_WSCALE : 0) | (tp->ecn ? INFO_ECN : 0) |
+                  (tp->ecn_seen ? INFO_ECN_SEEN : 0));
     out->snd_wscale = tp->ws_ok ? tp->snd_wscale : 0;
     out->rcv_wscale = tp->ws_ok ? tp->rcv_wscale : 0;
     out->snd_mss = tcp_smss(tp);

@@ -31,6 +31,7 @@ static enum tcp_step finish_handshake(struct stack *st, struct tcp_sock *tp,
     tp->snd_wnd = tp->max_snd_wnd = seg->wnd;
     tp->snd_wl1 = seg->seq;
     tp->snd_wl2 = seg->h.ack;
+    tcp_ecn_take_third(tp, seg);
     tcp_rtt_on_ack(st, tp, seg);
     tcp_establish(st, tp);
     return TCP_NEXT;
@@ -150,7 +151,8 @@ static void process_ack(struct stack *st, struct tcp_sock *tp,
         restart_rtx(st, tp);
     }
     take_sample(tp, news.rtt_us);
-    if (acked || sacked || dup || tp->dsack_seen) {
+    tcp_ecn_ack(st, tp, seg);
+    if (acked || sacked || dup || tp->dsack_seen || tp->cwr) {
         tcp_recovery_ack(st, tp, seg, acked, sacked, dup, &news);
         if (tp->sndq.len || tp->fin_queued)
             tcp_mark_due(st, tp);
@@ -192,6 +194,7 @@ enum tcp_step tcp_step_ack(struct stack *st, struct tcp_sock *tp,
         tcp_challenge_ack(st, tp, seg);
         return TCP_STEP_DONE;
     }
+    tcp_ecn_in(st, tp, seg);
     process_ack(st, tp, seg);
     if (tp->fin_sent && tp->snd_una == tp->snd_nxt)
         return fin_acked(st, tp);

@@ -46,6 +46,7 @@ static void simultaneous_open(struct stack *st, struct tcp_sock *tp,
     tp->state = TCP_S_SYN_RECV;
     tp->syn_due = true;
     tp->retransmits = tp->backoff = 0;
+    tp->ecn = TCP_ECN_OFF; /* four flags, two of them too many to agree */
     timer_stop(st, &tp->rtx);
     tcp_mark_due(st, tp);
     COUNT(st, tcp_simultaneous_opens);
@@ -107,6 +108,7 @@ enum tcp_step tcp_input_syn_sent(struct stack *st, struct tcp_sock *tp,
     }
     tp->snd_una = seg->h.ack;
     take_syn(st, tp, seg);
+    tcp_ecn_take_synack(tp, seg);
     tcp_rtt_on_ack(st, tp, seg);
     tcp_establish(st, tp);
     tp->ack_now = true;

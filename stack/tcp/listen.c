@@ -226,6 +226,7 @@ static void start_child(struct stack *st, struct tcp_sock *tp,
     tp->rcv_nxt = tp->rcv_buf_seq = tp->rcv_up = seg->seq + 1;
     tp->last_ack_sent = tp->rcv_adv = tp->rcv_nxt;
     tcp_take_syn_options(st, tp, seg);
+    tcp_ecn_take_syn(st, tp, seg);
     tp->snd_wnd = tp->max_snd_wnd = seg->wnd;
     tp->snd_wl1 = seg->seq;
     tp->state = TCP_S_SYN_RECV;

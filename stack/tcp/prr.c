@@ -61,6 +61,6 @@ void tcp_prr_ack(struct tcp_sock *tp, uint32_t delivered, bool safe) {
 
 /* Section 6.2: upon every transmission in the recovery. */
 void tcp_prr_sent(struct tcp_sock *tp, uint32_t bytes) {
-    if (tp->board && tp->ca_state == TCP_CA_RECOVERY)
+    if (tp->board && (tp->cwr || tp->ca_state == TCP_CA_RECOVERY))
         tp->board->prr_out += bytes;
 }

@@ -20,6 +20,9 @@
  * (RFC 3708), or data sent once only arrives after a time-out (F-RTO, frto.c),
  * window and threshold are what they were.
  *
+ * ECN (ecn.c) slows us down without a loss: OPEN goes on, but with tp->cwr set
+ * cwnd is PRR's as well, until data sent after the news is acknowledged.
+ *
  * Losses at the end of a flight, which no later data can reveal, are found by
  * the tail loss probe of RFC 8985 (timer.c, output.c).
  *
@@ -97,8 +100,11 @@ static void enter(struct stack *st, struct tcp_sock *tp, uint32_t delivered) {
     uint32_t mss = tcp_smss(tp);
     COUNT(st, tcp_fast_recoveries);
     remember(tp);
-    tp->ssthresh =
-        tcp_cc(tp)->ssthresh(tp, min_u32(tcp_flight(tp), tp->cwnd), mss);
+    bool slower = tp->cwr; /* ECN told of this window already */
+    if (!slower)
+        tp->ssthresh =
+            tcp_cc(tp)->ssthresh(tp, min_u32(tcp_flight(tp), tp->cwnd), mss);
+    tp->cwr = false;
     tp->cwnd_acc = 0;
     tp->ca_state = TCP_CA_RECOVERY;
     tp->recover = tp->snd_nxt;
@@ -107,8 +113,39 @@ static void enter(struct stack *st, struct tcp_sock *tp, uint32_t delivered) {
     tp->resend_una = true;
     if (!tp->sack_ok)
         tcp_board_mark_lost(st, tp, seq_min(tp->snd_una + mss, tp->snd_nxt));
-    tcp_prr_start(tp, delivered);
+    if (!slower)
+        tcp_prr_start(tp, delivered);
     tcp_prr_ack(tp, delivered, false);
+    tcp_mark_due(st, tp);
+}
+
+/* RFC 3168 section 6.1.2: as after a loss, at most once in a round trip, and
+ * with PRR, as Linux, instead of silence for half of one. No undo: a mark is no
+ * mistake. */
+bool tcp_recovery_ecn(struct stack *st, struct tcp_sock *tp) {
+    if (tp->cwr || tp->ca_state != TCP_CA_OPEN)
+        return false;
+    COUNT(st, tcp_ecn_reductions);
+    tp->ssthresh = tcp_cc(tp)->ssthresh(tp, min_u32(tcp_flight(tp), tp->cwnd),
+                                        tcp_smss(tp));
+    tp->cwnd_acc = 0;
+    tp->cwr = true;
+    tp->undo_ok = false;
+    tp->ecn_end = tp->snd_nxt;
+    tcp_prr_start(tp, 0);
+    return true;
+}
+
+/* An ACK while ECN has us slow down; something sent later ends it, so that the
+ * peer has seen CWR. */
+static void cwr_ack(struct stack *st, struct tcp_sock *tp, uint32_t delivered,
+                    bool acked) {
+    if (seq_gt(tp->snd_una, tp->ecn_end)) {
+        tp->cwr = false;
+        tp->cwnd = tp->ssthresh;
+    } else {
+        tcp_prr_ack(tp, delivered, acked);
+    }
     tcp_mark_due(st, tp);
 }
 
@@ -245,7 +282,7 @@ void tcp_recovery_ack(struct stack *st, struct tcp_sock *tp,
                       const struct tcp_seg *seg, uint32_t acked,
                       uint32_t sacked, bool dup, const struct tcp_news *news) {
     bool again = sacked || (dup && !tp->sack_ok);
-    bool fast = tp->ca_state == TCP_CA_RECOVERY;
+    bool fast = tp->ca_state == TCP_CA_RECOVERY || tp->cwr;
     tcp_rack_dsack(tp);
     if (spurious(tp, seg, acked)) {
         undo(st, tp);
@@ -267,6 +304,8 @@ void tcp_recovery_ack(struct stack *st, struct tcp_sock *tp,
     if (tp->ca_state == TCP_CA_OPEN &&
         (again || tcp_board_bytes(tp) || tcp_board_lost(tp)))
         suspect(st, tp, news->delivered);
+    if (tp->cwr)
+        cwr_ack(st, tp, news->delivered, acked > 0);
 }
 
 /* timer.c: RFC 8985 section 6.2, step 5: the time that detect() asked for. */
@@ -293,6 +332,8 @@ void tcp_recovery_probe_ack(struct stack *st, struct tcp_sock *tp,
     if (!tp->tlp_resent || tp->dsack_seen || tp->ca_state != TCP_CA_OPEN)
         return;
     COUNT(st, tcp_tail_losses);
+    if (tp->cwr)
+        return;
     tp->ssthresh = tcp_cc(tp)->ssthresh(tp, tp->cwnd, tcp_smss(tp));
     tp->cwnd = min_u32(tp->cwnd, tp->ssthresh);
 }
@@ -308,9 +349,12 @@ void tcp_recovery_timeout(struct stack *st, struct tcp_sock *tp) {
     tcp_frto_start(tp, tp->ca_state == TCP_CA_LOSS);
     if (tp->ca_state == TCP_CA_OPEN) {
         remember(tp);
-        tp->ssthresh =
-            tcp_cc(tp)->ssthresh(tp, min_u32(tcp_flight(tp), tp->cwnd), mss);
+        if (!tp->cwr)
+            tp->ssthresh =
+                tcp_cc(tp)->ssthresh(tp, min_u32(tcp_flight(tp), tp->cwnd),
+                                     mss);
     }
+    tp->cwr = false;
     if (tcp_cc(tp)->timeout)
         tcp_cc(tp)->timeout(tp);
     tp->cwnd = mss;

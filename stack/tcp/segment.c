@@ -151,12 +151,15 @@ int tcp_xmit(struct stack *st, struct tcp_sock *tp, seq_t seq, uint32_t len,
                         .seq = seq,
                         .flags = flags};
     struct tcp_opts o = {0};
+    struct ip_tx tx = conn_tx(tp);
     uint32_t mss = len ? tcp_eff_mss(tp) : 0;
     struct pkt *p = pkt_new(st);
+    bool fresh = len && seq == tp->snd_nxt;
     if (len) {
         /* Devices copy URG and its pointer onto every piece of a superframe */
-        bool urg = tp->urg_sending && seq_lt(seq, tp->snd_up);
-        uint32_t got = attach(tp, p, seq, urg ? min_u32(len, mss) : len, mss);
+        bool alone = tcp_ecn_alone(tp, fresh) ||
+                     (tp->urg_sending && seq_lt(seq, tp->snd_up));
+        uint32_t got = attach(tp, p, seq, alone ? min_u32(len, mss) : len, mss);
         if (got < len)
             h.flags &= (uint16_t) ~(TCP_FIN | TCP_PSH);
         len = got;
@@ -175,8 +178,8 @@ int tcp_xmit(struct stack *st, struct tcp_sock *tp, seq_t seq, uint32_t len,
         h.ack = tp->rcv_nxt;
         note_acked(st, tp);
     }
+    h.flags |= tcp_ecn_out(st, tp, flags, fresh, &tx.tos);
     note_sent(st, tp, len, mss);
-    struct ip_tx tx = conn_tx(tp);
     int r = emit(st, p, &tx, &h, &o);
     return r == -EMSGSIZE ? r : (int)len;
 }

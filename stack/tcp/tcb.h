@@ -54,6 +54,7 @@ enum tcp_state {
  * amiss. RECOVERY: fast recovery (RFC 6582, RFC 6675) until `recover` is
  * acknowledged. LOSS: after a time-out, likewise. */
 enum tcp_ca { TCP_CA_OPEN = 0, TCP_CA_RECOVERY = 3, TCP_CA_LOSS = 4 };
+#define TCP_CA_CWR 2 /* OPEN with tp->cwr, in TCP_INFO */
 
 /* What the rtx timer is armed for: a retransmission time-out (RFC 6298), a tail
  * loss probe before that (RFC 8985 section 7), a persist probe, or the end of
@@ -62,6 +63,9 @@ enum tcp_rtx { TCP_RTX_RTO, TCP_RTX_TLP, TCP_RTX_PERSIST, TCP_RTX_REO };
 
 /* F-RTO after a time-out: not at work; before the first ACK; after it. */
 enum tcp_frto { TCP_FRTO_OFF, TCP_FRTO_FIRST, TCP_FRTO_SECOND };
+
+/* What both ends agree on about ECN: nothing, RFC 3168, RFC 9768. */
+enum tcp_ecn { TCP_ECN_OFF, TCP_ECN_CLASSIC, TCP_ECN_ACC };
 
 /* The urgent byte of the peer: none; announced; here; read. */
 enum tcp_urg { TCP_URG_NONE, TCP_URG_NOTYET, TCP_URG_HERE, TCP_URG_READ };
@@ -129,6 +133,9 @@ struct tcp_sock {
     uint8_t urg_byte;
     uint8_t quickack; /* this many ACKs more are not delayed */
     uint8_t syncnt, keepcnt, defer_accept; /* options; 0: the default */
+    uint8_t ecn, ecn_asked; /* enum tcp_ecn: agreed; our SYN asked for */
+    uint8_t ecn_syn;        /* IP-ECN field of the peer's SYN or SYN-ACK */
+    uint8_t ce_unsaid;      /* AccECN: marks seen since our last ACK */
 
     /* sending */
     bool syn_due : 1;      /* SYN or SYN-ACK to be sent (again) */
@@ -155,6 +162,14 @@ struct tcp_sock {
     bool ack_now : 1;  /* an ACK must leave with this burst */
     bool fin_rcvd : 1; /* the peer's FIN is in rcv_nxt */
     bool dsack : 1;    /* dsack_lo, dsack_hi are to be reported */
+    /* explicit congestion notification, see ecn.c */
+    bool cwr : 1;         /* slowing down until ecn_end is acknowledged */
+    bool ecn_cwr_due : 1; /* the next new data carries CWR */
+    bool ecn_echo : 1;    /* every ACK carries ECE */
+    bool ecn_seen : 1;    /* the peer has sent ECT */
+    bool ecn_reflect : 1; /* AccECN: the next ACK is that of the SYN-ACK */
+    bool ecn_third : 1;   /* AccECN: the next ACK may be such a one */
+    bool ecn_mute : 1;    /* AccECN: marks would not be reported: no ECT */
     /* negotiated */
     bool ts_ok : 1, sack_ok : 1, ws_ok : 1;
     bool ts_valid : 1; /* ts_recent is set */
@@ -210,6 +225,10 @@ struct tcp_sock {
     int32_t undo_bytes;  /* retransmitted and not yet D-SACKed */
     uint32_t dsack_segs; /* D-SACKed so far */
     uint32_t cc_mem[8];  /* of the congestion control */
+    seq_t ecn_end;       /* snd_nxt when cwr was set */
+    uint32_t ce_in;      /* AccECN: packets that came with a CE mark... */
+    uint32_t ce_told;    /* ...the peer's count of ours, as far as told... */
+    uint32_t ce_out;     /* ...and how many that makes */
 
     /* options; 0: the default */
     int32_t linger2;

@@ -99,10 +99,25 @@ void tcp_input_steps(struct stack *st, struct tcp_sock *tp,
 void tcp_take_syn_options(struct stack *st, struct tcp_sock *tp,
                           const struct tcp_seg *seg);
 
+/* ecn.c: explicit congestion notification */
+void tcp_ecn_take_syn(struct stack *st, struct tcp_sock *tp,
+                      const struct tcp_seg *seg);
+void tcp_ecn_take_synack(struct tcp_sock *tp, const struct tcp_seg *seg);
+void tcp_ecn_take_third(struct tcp_sock *tp, const struct tcp_seg *seg);
+uint16_t tcp_ecn_out(struct stack *st, struct tcp_sock *tp, uint16_t flags,
+                     bool fresh, uint8_t *tos);
+bool tcp_ecn_alone(const struct tcp_sock *tp, bool fresh);
+void tcp_ecn_in(struct stack *st, struct tcp_sock *tp,
+                const struct tcp_seg *seg);
+void tcp_ecn_ack(struct stack *st, struct tcp_sock *tp,
+                 const struct tcp_seg *seg);
+
 /* recovery.c: what counts as lost, and when it is over */
 void tcp_recovery_ack(struct stack *st, struct tcp_sock *tp,
                       const struct tcp_seg *seg, uint32_t acked,
                       uint32_t sacked, bool dup, const struct tcp_news *news);
+/* ECN tells of congestion: slow down, once in a window. True: so we do. */
+bool tcp_recovery_ecn(struct stack *st, struct tcp_sock *tp);
 void tcp_recovery_timeout(struct stack *st, struct tcp_sock *tp);
 /* The reordering window is over: what is missing now is lost. */
 void tcp_recovery_reo_timeout(struct stack *st, struct tcp_sock *tp);

@@ -52,6 +52,7 @@ static bool counted_field(const struct stack_tcp_info *i, const char *s,
     FIELD("notsent_bytes", notsent_bytes)
     FIELD("snd_wnd", snd_wnd)
     FIELD("rcv_wnd", rcv_wnd)
+    FIELD("delivered_ce", delivered_ce)
     FIELD("delivery_rate", delivery_rate)
     FIELD("last_data_sent", last_data_sent_ms)
     FIELD("last_data_recv", last_data_recv_ms)
