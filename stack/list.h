@@ -31,10 +31,14 @@ static inline bool list_linked(const struct list_node *n) {
     return n->next && n->next != n;
 }
 
+/* Whoever dies on the way leaves the forward pointers whole (repair.c): the
+ * compiler must not publish the node before it points on. */
 static inline void list_insert(struct list_node *at, struct list_node *n) {
     n->next = at;
     n->prev = at->prev;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     at->prev->next = n;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     at->prev = n;
 }
 
@@ -51,7 +55,9 @@ static inline void list_remove(struct list_node *n) {
     if (!list_linked(n))
         return;
     n->prev->next = n->next;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     n->next->prev = n->prev;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     n->next = n->prev = n;
 }
 

@@ -11,7 +11,8 @@
  *   lists are changed in an order that leaves their forward pointers whole at
  *       each moment (list.h): only `prev` and counts may be wrong.
  *   shared.socks therefore has every socket, but for one whose making or
- *       freeing was under way, which nobody can have a handle on.
+ *       freeing was under way, which nobody can have a handle on, and one that
+ *       close was moving to the front (shared.moving).
  *
  * So everything that is a view of the sockets is made anew from that list: the
  * port and tuple tables, the timer wheel (its sorting uses lists in private
@@ -83,8 +84,27 @@ static void distrust(struct stack *st, struct sock *so) {
     COUNT(st, repair_reset);
     if (so->kind == SOCK_TCP)
         tcp_distrust(st, so);
-    else if (so->kind == SOCK_UDP)
+    else if (so->kind == SOCK_UDP || so->kind == SOCK_PING)
         udp_reset(st, so);
+}
+
+/* Back into the list, if close was killed between its two steps. */
+static void finish_move(struct stack *st) {
+    struct sock *so = st->sh->moving;
+    if (so && !still_there(st, so))
+        list_push_front(&st->sh->socks, &so->all_link);
+    st->sh->moving = NULL;
+}
+
+/* Closed, and nothing that would end by itself: its close was under way. */
+static struct sock *first_half_closed(struct stack *st) {
+    list_for_each(n, &st->sh->socks) {
+        struct sock *so = container_of(n, struct sock, all_link);
+        if (so->closed && so->kind != SOCK_TCP_TW &&
+            (so->kind != SOCK_TCP || tcp_is_over(so)))
+            return so;
+    }
+    return NULL;
 }
 
 void stack_repair(struct stack *st) {
@@ -93,6 +113,7 @@ void stack_repair(struct stack *st) {
     COUNT(st, repairs);
     heap_mend(st);
     list_mend(st, &sh->socks);
+    finish_move(st);
     list_mend(st, &sh->raw);
     list_init(&sh->wake);
     list_for_each(n, &sh->socks)
@@ -107,6 +128,8 @@ void stack_repair(struct stack *st) {
     sh->busy = NULL;
     if (busy && still_there(st, busy))
         distrust(st, busy);
+    while ((busy = first_half_closed(st)) != NULL)
+        stack_close(st, busy);
 }
 
 void stack_repair_hold(struct sock *so) { so->held = true; }
@@ -115,7 +138,7 @@ void stack_repair_hold(struct sock *so) { so->held = true; }
 static struct sock *first_lost(struct stack *st) {
     list_for_each(n, &st->sh->socks) {
         struct sock *so = container_of(n, struct sock, all_link);
-        if (!so->held && !so->closed &&
+        if (!so->held && !so->closed && so->kind != SOCK_TCP_TW &&
             (so->kind != SOCK_TCP || tcp_is_lost(so)))
             return so;
     }

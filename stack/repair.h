@@ -28,6 +28,8 @@ void tcp_mend(struct stack *st);
 /* A connection that cannot be trusted: RST to the peer, ECONNRESET to the
  * program; its buffers are not looked into, but lost. */
 void tcp_distrust(struct stack *st, struct sock *so);
+/* Has it no connection, nor ever again one? */
+bool tcp_is_over(struct sock *so);
 /* Nobody holds it, no listener either: it goes. */
 bool tcp_is_lost(struct sock *so);
 /* listen.c, timewait.c */

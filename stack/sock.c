@@ -193,8 +193,10 @@ void stack_close(struct stack *st, struct sock *so) {
     BUSY(st, so);
     so->closed = true;
     source_gone(st, &so->src);
+    st->sh->moving = so; /* in no list for a moment: stack/repair.c */
     list_remove(&so->all_link);
     list_push_front(&st->sh->socks, &so->all_link);
+    st->sh->moving = NULL;
     proto_of(so)->close(st, so);
 }
 

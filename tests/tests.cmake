@@ -90,9 +90,10 @@ if(SANITIZE AND TARGET test_wait)
     ENVIRONMENT "ASAN_OPTIONS=allow_user_poisoning=0")
 endif()
 
-# Random kills, run by hand (build/kill): about one run in five still ends with
-# a stalled worker or a socket too many, so it judges nothing yet.
+# ---- deaths: processes killed and stopped, programs ended at any moment ------
 if(TARGET testlib)
   add_executable(kill tests/unit/kill.c)
   target_link_libraries(kill PRIVATE testlib share PkgConfig::CRITERION)
+  add_test(NAME kills COMMAND kill)
+  set_tests_properties(kills PROPERTIES TIMEOUT 400)
 endif()

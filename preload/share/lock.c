@@ -27,6 +27,12 @@
  * Waiters spin for a moment before they sleep: sections are a few microseconds
  * long, and pthread mutexes, which do not spin, were half as fast with two
  * processes.
+ *
+ * A waiter that was woken competes with those who come by and with the giver
+ * itself, and on a loaded machine it can lose for most of a second. So one that
+ * has lost a few times names itself in `starving`, and newcomers let it pass:
+ * they sleep until it has the lock, but for a limited time, since it may be
+ * dead or stopped.
  */
 #include "preload/share/lock.h"
 
@@ -39,6 +45,8 @@
 
 #define SPINS 400
 #define LIMIT_NS 50000000 /* of one sleep: see above */
+#define LOSSES 3          /* sleeps in vain that make a waiter starve */
+#define ASIDE_NS 5000000  /* how long newcomers let it pass */
 
 /* linux/futex.h's struct robust_list_head, with the fields we touch. */
 struct robust {
@@ -95,6 +103,25 @@ static bool take_if_free(struct lock *l, bool *died, uint32_t waiters) {
     return true;
 }
 
+/* Somebody else starves: let it pass. It tells us when it has the lock; if it
+ * does not in time, it goes last. */
+static void step_aside(struct lock *l) {
+    struct timespec limit = {0, ASIDE_NS};
+    uint32_t who = __atomic_load_n(&l->starving, __ATOMIC_RELAXED);
+    if (who == 0 || who == my_tid)
+        return;
+    sys_futex(&l->starving, FUTEX_WAIT, who, &limit, NULL, 0);
+    __atomic_compare_exchange_n(&l->starving, &who, 0, false, __ATOMIC_RELAXED,
+                                __ATOMIC_RELAXED);
+}
+
+static void no_longer_starving(struct lock *l) {
+    uint32_t who = my_tid;
+    if (__atomic_compare_exchange_n(&l->starving, &who, 0, false,
+                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        sys_futex(&l->starving, FUTEX_WAKE, 1 << 30, NULL, NULL, 0);
+}
+
 bool lock_try(struct lock *l, bool *died) {
     if (!my_tid)
         learn_thread();
@@ -110,14 +137,18 @@ bool lock_take(struct lock *l) {
     bool died = false;
     if (!my_tid)
         learn_thread();
+    if (__builtin_expect(l->starving != 0, 0))
+        step_aside(l);
     set_pending(l);
     for (int i = 0; i < SPINS; i++) {
         if (take_if_free(l, &died, 0))
             return died;
         cpu_relax();
     }
-    for (;;) {
+    for (unsigned lost = 0;; lost++) {
         uint32_t v = __atomic_load_n(&l->word, __ATOMIC_RELAXED);
+        if (lost >= LOSSES)
+            __atomic_store_n(&l->starving, my_tid, __ATOMIC_RELAXED);
         /* We may not be the only sleeper: keep the mark when we get it. */
         if (take_if_free(l, &died, FUTEX_WAITERS))
             break;
@@ -130,6 +161,8 @@ bool lock_take(struct lock *l) {
         sys_futex(&l->word, FUTEX_WAIT, v | FUTEX_WAITERS, &limit, NULL, 0);
     }
     l->contended++;
+    if (l->starving == my_tid)
+        no_longer_starving(l);
     return died;
 }
 

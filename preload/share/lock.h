@@ -10,8 +10,9 @@
  * cares: the futex word 32 bytes before the list node's `next`. In the arena.
  */
 struct lock {
-    uint32_t word; /* owner tid | FUTEX_WAITERS | FUTEX_OWNER_DIED */
-    uint32_t pad[5];
+    uint32_t word;     /* owner tid | FUTEX_WAITERS | FUTEX_OWNER_DIED */
+    uint32_t starving; /* tid of a waiter that goes first, 0: nobody */
+    uint32_t pad[4];
     void *list_prev, *list_next;
     uint64_t taken, contended; /* statistics, approximate */
 };

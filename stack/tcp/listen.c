@@ -160,6 +160,7 @@ void tcp_listen_stop(struct stack *st, struct tcp_sock *lp) {
         return;
     list_for_each_safe(n, &l->syn_q) {
         struct tcp_sock *tp = child_of(n);
+        BUSY(st, &tp->so);
         tcp_child_forget(tp);
         if (tcp_synchronized(tp)) /* deferred: the peer thinks it is in */
             tcp_xmit_reset(st, tp);
@@ -167,14 +168,16 @@ void tcp_listen_stop(struct stack *st, struct tcp_sock *lp) {
     }
     list_for_each_safe(m, &l->accept_q) {
         struct tcp_sock *tp = child_of(m);
+        BUSY(st, &tp->so);
         tcp_child_forget(tp);
         tp->so.closed = true;
         tcp_abort(st, tp, 0);
     }
-    mem_free(st, l, sizeof(*l));
-    lp->listener = NULL;
+    BUSY(st, &lp->so);
+    lp->listener = NULL; /* before it is freed: see repair.c */
     lp->so.listening = false;
     lp->state = TCP_S_CLOSE;
+    mem_free(st, l, sizeof(*l));
 }
 
 /* A child starts with the listener's options (tcp(7), socket(7)). */

@@ -46,14 +46,16 @@ void tcp_distrust(struct stack *st, struct sock *so) {
     tp->sndq = tp->rcvq = (struct bufq){0};
     tp->board = NULL;
     tp->reass = NULL;
-    if (TCP_IN(tp, CLOSE) && !so->connected) {
-        if (so->closed) /* it was just being freed */
-            tcp_free(st, tp);
-        return; /* else nothing has begun, or all is over */
-    }
+    if (TCP_IN(tp, CLOSE) && !so->connected)
+        return; /* nothing has begun, or all is over */
     if (tcp_synchronized(tp))
         tcp_xmit_reset(st, tp);
     tcp_fail(st, tp, ECONNRESET);
+}
+
+bool tcp_is_over(struct sock *so) {
+    struct tcp_sock *tp = tcp_of(so);
+    return TCP_IN(tp, CLOSE) || TCP_IN(tp, LISTEN);
 }
 
 bool tcp_is_lost(struct sock *so) { return !tcp_of(so)->parent; }

@@ -86,7 +86,6 @@ static void tw_make_room(struct stack *st) {
 
 /* Copy what must be remembered of tp. */
 static void tw_fill(struct tcp_tw *tw, const struct tcp_sock *tp) {
-    tw->so.closed = true;
     tw->so.local = tp->so.local;
     tw->so.remote = tp->so.remote;
     tw->so.reuseaddr = tp->so.reuseaddr;
@@ -100,6 +99,8 @@ static void tw_fill(struct tcp_tw *tw, const struct tcp_sock *tp) {
     tw->ts_offset = tp->ts_offset;
     tw->ts_recent = tp->ts_recent;
     tw->wnd = (uint16_t)min_u32(tcp_rcv_wnd(tp) >> tp->rcv_wscale, UINT16_MAX);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    tw->so.closed = true; /* last: it is whole (tcp_tw_readd) */
 }
 
 /* tp has sent and received FIN, both acknowledged (the ACK of the peer's may
@@ -204,9 +205,14 @@ void tcp_tw_mend(struct stack *st) {
     timer_disown(&w->timer);
 }
 
-/* ...and everybody waits anew, behind what was there before. */
+/* ...and everybody waits anew, behind what was there before. One that had not
+ * been filled in goes. */
 void tcp_tw_readd(struct stack *st, struct sock *so) {
     struct tcp_tw *tw = (struct tcp_tw *)so;
+    if (!so->closed) {
+        sock_free(st, so);
+        return;
+    }
     tw->link = (struct list_node){NULL, NULL};
     st->sh->waits.n++;
     tw_start(st, tw);

@@ -32,6 +32,8 @@ bool pending[N + 1];   /* list_op_pending names the lock */
 byte inside;           /* threads between take and give */
 bool torn;             /* somebody died inside and nobody has repaired */
 byte kills;
+byte starving;         /* tid of a waiter that goes first, 0: nobody */
+bool aside[N + 1];     /* asleep until it has gone */
 
 /* FUTEX_WAKE of one sleeper; which one is the kernel's choice. */
 inline futex_wake() {
@@ -62,16 +64,35 @@ inline try_take(with_waiters) {
 proctype thread(byte me) {
     bool got, got_died;
     byte v_owner, round;
-    bool v_waiters;
+    bool v_waiters, lost;
     {
         do
         :: round < ROUNDS ->
             round++;
+            /* step_aside: newcomers let a starving waiter pass, for a time */
+            atomic {
+                v_owner = starving;
+                aside[me] = (starving != 0)
+            };
+            do
+            :: !aside[me] -> break
+            :: atomic { timeout && aside[me] ->
+                aside[me] = false;
+                if
+                :: starving == v_owner -> starving = 0
+                :: else -> skip
+                fi }
+            od;
+            lost = 0;
             pending[me] = true;
             try_take(false);          /* the spinning attempts */
             do
             :: got -> break
             :: else ->
+                if
+                :: lost -> starving = me
+                :: else -> skip
+                fi;
                 try_take(true);
                 if
                 :: got -> break
@@ -98,6 +119,7 @@ proctype thread(byte me) {
                         :: else -> skip
                         fi
                     };
+                    lost = 1;
                     do
                     :: !queued[me] -> break
 #ifndef NO_LIMIT
@@ -107,6 +129,14 @@ proctype thread(byte me) {
                 fi
             od;
             atomic {
+                if
+                :: starving == me ->
+                    starving = 0;
+                    aside[1] = false;
+                    aside[2] = false;
+                    aside[N] = false
+                :: else -> skip
+                fi;
                 inside++;
                 assert(inside == 1);
                 assert(!torn || got_died);
@@ -134,6 +164,7 @@ proctype thread(byte me) {
         dead[me] ->
         atomic {                      /* the kernel, at exit */
             queued[me] = false;
+            aside[me] = false;
             if
             :: owner == me ->
                 inside = 0;
