@@ -106,11 +106,12 @@ static void refill(struct random_state *r) {
     r->left = OUT_WORDS;
 }
 
-/* The first output becomes the hash key and is never given away otherwise. */
+/* The first output becomes the keys and is never given away otherwise. */
 void random_init(struct shared *sh, const uint8_t seed[32]) {
     memcpy(sh->random.key, seed, 32);
     refill(&sh->random);
     memcpy(sh->key, sh->random.out, sizeof(sh->key));
+    memcpy(sh->cookie_key, sh->random.out + 2, sizeof(sh->cookie_key));
     refill(&sh->random);
 }
 

@@ -46,7 +46,8 @@ struct shared {
     void *app; /* the layer above */
 
     nstime_t born, now;
-    uint8_t key[16]; /* siphash key for hash tables and ISNs */
+    uint8_t key[16];        /* siphash key for hash tables and ISNs */
+    uint8_t cookie_key[16]; /* for SYN and Fast Open cookies */
     struct random_state random;
     struct stack_tunes tune;
 

@@ -15,18 +15,23 @@
  *
  * Limits are those of Linux: the accept queue holds `backlog` connections and
  * one more; a SYN that finds it full is dropped, and so is a final ACK: the
- * peer sends again, and so do we. The SYN queue holds as many, but 256 at
- * least, where Linux would go over to SYN cookies (RFC 4987 section 3.6).
+ * peer sends again, and so do we (tcp_abort_on_overflow resets it instead). The
+ * SYN queue holds as many, but 256 at least; a SYN that finds it full is answered
+ * with a cookie (cookie.c), and only the ACK of that makes a child. ACKs are
+ * taken for such only for two minutes after a cookie was sent: a guess at other
+ * times is worth nothing.
  */
 #include "stack/repair.h"
 #include "stack/tcp/tcp.h"
 
 #define SYN_QUEUE_MIN 256
+#define COOKIE_MS 120000u /* how long after the last one an ACK may be one */
 
 struct tcp_listener {
     struct list syn_q, accept_q; /* tcp_sock.queue_link */
     uint32_t syn_n, accept_n;
     uint32_t backlog;
+    uint32_t cookie_ms; /* when the last SYN cookie was sent; 0: never */
 };
 
 /* The child behind a link of either queue. */
@@ -117,6 +122,8 @@ bool tcp_child_established(struct stack *st, struct tcp_sock *tp) {
     struct tcp_sock *lp = tp->parent;
     if (accept_full(lp->listener)) {
         COUNT(st, tcp_accept_full);
+        if (TUNED(st, ABORT_ON_OVERFLOW))
+            tcp_abort(st, tp, ECONNRESET);
         return false;
     }
     if (lp->defer_accept) {
@@ -199,6 +206,16 @@ static void inherit(struct tcp_sock *tp, const struct tcp_sock *lp) {
     tp->pace_rate = lp->pace_rate;
 }
 
+/* Both ends of the connection that seg is about, and the listener's options. */
+static void name_child(struct tcp_sock *tp, const struct tcp_sock *lp,
+                       const struct tcp_seg *seg) {
+    struct sock *so = &tp->so;
+    so->local = (struct endpoint){.ip = seg->rx->dst, .port = seg->h.dport};
+    so->remote = (struct endpoint){.ip = seg->rx->src, .port = seg->h.sport};
+    tp->passive = true;
+    inherit(tp, lp);
+}
+
 /* A child for this SYN, in the tables. NULL: no memory, or the tuple is
  * taken. */
 static struct tcp_sock *new_child(struct stack *st, struct tcp_sock *lp,
@@ -207,10 +224,7 @@ static struct tcp_sock *new_child(struct stack *st, struct tcp_sock *lp,
     if (!so)
         return NULL;
     struct tcp_sock *tp = tcp_of(so);
-    so->local = (struct endpoint){.ip = seg->rx->dst, .port = seg->h.dport};
-    so->remote = (struct endpoint){.ip = seg->rx->src, .port = seg->h.sport};
-    tp->passive = true;
-    inherit(tp, lp);
+    name_child(tp, lp, seg);
     if (demux_insert(st, &st->sh->tcp, so) < 0) {
         tcp_free(st, tp);
         return NULL;
@@ -221,20 +235,98 @@ static struct tcp_sock *new_child(struct stack *st, struct tcp_sock *lp,
     return tp;
 }
 
-/* RFC 9293 section 3.10.7.2, third: numbers of the new connection. */
+/* RFC 9293 section 3.10.7.2, third: numbers of the new connection. syn: the
+ * peer's SYN, or what a cookie tells of it. */
+static void child_numbers(struct stack *st, struct tcp_sock *tp,
+                          const struct tcp_seg *syn, const seq_t *iss) {
+    tcp_start_numbers(st, tp, iss);
+    tp->irs = syn->seq;
+    tp->rcv_nxt = tp->rcv_buf_seq = tp->rcv_up = syn->seq + 1;
+    tp->last_ack_sent = tp->rcv_adv = tp->rcv_nxt;
+    tcp_take_syn_options(st, tp, syn);
+    tp->snd_wnd = tp->max_snd_wnd = syn->wnd;
+    tp->snd_wl1 = syn->seq;
+    tp->state = TCP_S_SYN_RECV;
+}
+
+/* SYN-RECEIVED, with a child. */
 static void start_child(struct stack *st, struct tcp_sock *tp,
                         struct tcp_seg *seg, const seq_t *iss) {
-    tcp_start_numbers(st, tp, iss);
-    tp->irs = seg->seq;
-    tp->rcv_nxt = tp->rcv_buf_seq = tp->rcv_up = seg->seq + 1;
-    tp->last_ack_sent = tp->rcv_adv = tp->rcv_nxt;
-    tcp_take_syn_options(st, tp, seg);
+    child_numbers(st, tp, seg, iss);
     tcp_ecn_take_syn(st, tp, seg);
-    tp->snd_wnd = tp->max_snd_wnd = seg->wnd;
-    tp->snd_wl1 = seg->seq;
-    tp->state = TCP_S_SYN_RECV;
     tp->syn_due = true;
     tcp_mark_due(st, tp);
+}
+
+/* SYN-RECEIVED without one: the SYN-ACK of a child that is forgotten again. */
+static void send_cookie(struct stack *st, struct tcp_sock *lp,
+                        struct tcp_seg *seg) {
+    struct tcp_sock tp = {.so.kind = SOCK_TCP, .so.family = lp->so.family};
+    uint16_t mss = seg->o.mss ? seg->o.mss : TCP_MSS_DEFAULT;
+    tcp_tcb_init(st, &tp);
+    name_child(&tp, lp, seg);
+    seq_t iss =
+        tcp_cookie_make(st, &tp.so.local, &tp.so.remote, seg->seq, &mss);
+    if (!seg->o.ts) /* nowhere to keep them */
+        seg->o.sack_permitted = seg->o.has_wscale = false;
+    child_numbers(st, &tp, seg, &iss);
+    if (tp.ts_ok) {
+        tcp_ecn_take_syn(st, &tp, seg);
+        if (tp.ecn)
+            tp.ecn = TCP_ECN_CLASSIC;
+        uint32_t now = tcp_ts_now(st, tp.ts_offset);
+        tp.ts_offset += tcp_cookie_ts(&tp, now) - now;
+    }
+    uint32_t ms = tcp_ms(st);
+    lp->listener->cookie_ms = ms ? ms : 1;
+    COUNT(st, tcp_cookies_sent);
+    tcp_xmit(st, &tp, iss, 0, TCP_SYN | TCP_ACK);
+}
+
+/* An ACK to a listener that has sent cookies: with one it makes a child, and
+ * goes on as the ACK of its SYN-ACK. False: it is something else. */
+static bool take_cookie(struct stack *st, struct tcp_sock *lp,
+                        struct tcp_seg *seg) {
+    struct tcp_listener *l = lp->listener;
+    if ((seg->h.flags & TCP_SYN) || !l->cookie_ms ||
+        tcp_ms(st) - l->cookie_ms > COOKIE_MS)
+        return false;
+    struct tcp_seg syn = *seg;
+    struct endpoint local = {.ip = seg->rx->dst, .port = seg->h.dport};
+    struct endpoint remote = {.ip = seg->rx->src, .port = seg->h.sport};
+    seq_t iss = seg->h.ack - 1;
+    syn.seq--;
+    syn.o.mss = tcp_cookie_check(st, &local, &remote, syn.seq, iss);
+    if (!syn.o.mss) {
+        COUNT(st, tcp_cookies_bad);
+        return false;
+    }
+    if (accept_full(l)) { /* no reset: the peer may try again */
+        COUNT(st, tcp_accept_full);
+        return true;
+    }
+    struct tcp_sock *tp = new_child(st, lp, seg);
+    if (!tp) {
+        COUNT(st, tcp_no_memory);
+        return true;
+    }
+    COUNT(st, tcp_cookies_taken);
+    COUNT(st, tcp_passive_opens);
+    bool ecn = syn.o.ts && tcp_cookie_options(syn.o.tsecr, &syn.o);
+    child_numbers(st, tp, &syn, &iss);
+    tp->ecn = ecn ? TCP_ECN_CLASSIC : TCP_ECN_OFF;
+    tp->snd_nxt = iss + 1;
+    tp->rcv_adv = tp->rcv_nxt + min_u32(tcp_rcv_limit(tp), 65535);
+    seg->wnd <<= tp->snd_wscale;
+    seg->o.tsecr = 0; /* rounded down: measures nothing */
+    tcp_input_steps(st, tp, seg);
+    return true;
+}
+
+/* A SYN for which there is no room in the SYN queue, or nearly none. */
+static bool wants_cookie(struct stack *st, const struct tcp_listener *l) {
+    bool full = l->syn_n > max_u32(l->backlog, SYN_QUEUE_MIN);
+    return TUNED(st, SYNCOOKIES) == 2 || (full && TUNED(st, SYNCOOKIES));
 }
 
 /* Section 3.10.7.2: RST, ACK, SYN, in this order. iss: where the connection
@@ -242,9 +334,12 @@ static void start_child(struct stack *st, struct tcp_sock *tp,
 void tcp_listen_input(struct stack *st, struct tcp_sock *lp,
                       struct tcp_seg *seg, const seq_t *iss) {
     uint16_t flags = seg->h.flags;
+    struct tcp_listener *l = lp->listener;
     if (flags & TCP_RST)
         return;
     if (flags & TCP_ACK) {
+        if (take_cookie(st, lp, seg))
+            return;
         COUNT(st, tcp_no_socket);
         tcp_reply_reset(st, seg);
         return;
@@ -253,9 +348,14 @@ void tcp_listen_input(struct stack *st, struct tcp_sock *lp,
         COUNT(st, drop_tcp_no_syn);
         return;
     }
-    struct tcp_listener *l = lp->listener;
-    if (accept_full(l) || l->syn_n > max_u32(l->backlog, SYN_QUEUE_MIN)) {
+    bool cookie = wants_cookie(st, l) && !iss;
+    bool full = l->syn_n > max_u32(l->backlog, SYN_QUEUE_MIN);
+    if (accept_full(l) || (full && !cookie)) {
         COUNT(st, drop_tcp_backlog);
+        return;
+    }
+    if (cookie) {
+        send_cookie(st, lp, seg);
         return;
     }
     struct tcp_sock *tp = new_child(st, lp, seg);

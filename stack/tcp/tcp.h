@@ -222,6 +222,16 @@ void tcp_child_undefer(struct stack *st, struct tcp_sock *tp);
 void tcp_child_forget(struct tcp_sock *tp);
 bool tcp_child_queued(const struct tcp_sock *tp);
 
+/* cookie.c: SYN cookies */
+seq_t tcp_cookie_make(struct stack *st, const struct endpoint *local,
+                      const struct endpoint *remote, seq_t peer_iss,
+                      uint16_t *mss);
+uint16_t tcp_cookie_check(struct stack *st, const struct endpoint *local,
+                          const struct endpoint *remote, seq_t peer_iss,
+                          seq_t iss);
+uint32_t tcp_cookie_ts(const struct tcp_sock *tp, uint32_t now);
+bool tcp_cookie_options(uint32_t tsecr, struct tcp_opts *o);
+
 /* timewait.c */
 void tcp_time_wait(struct stack *st, struct tcp_sock *tp);
 /* True: a new SYN that may have the tuple; *iss is where to start then, and
