@@ -2,9 +2,19 @@
  * Kept apart because <linux/tcp.h>, which has the whole struct, and
  * <netinet/tcp.h> cannot be included together. */
 #include <linux/tcp.h>
+#include <stddef.h>
+#include <string.h>
 
 #include "preload/sockopt.h"
 #include "stack/stats.h"
+
+/* What Linux 6.7 has behind tcpi_snd_wnd, the last field of older headers. */
+struct tail {
+    uint32_t rcv_wnd, rehash;
+    uint16_t total_rto, total_rto_recoveries;
+    uint32_t total_rto_time; /* not measured: 0 */
+};
+#define TAIL (offsetof(struct tcp_info, tcpi_snd_wnd) + 4)
 
 /* The kernel's fields are 32 bits wide: stop at the top. */
 static uint32_t low32(uint64_t v) {
@@ -62,5 +72,13 @@ int opt_get_tcpinfo(struct file *f, int name, void *val, socklen_t *len) {
         .tcpi_bytes_retrans = s.bytes_retrans,
         .tcpi_snd_wnd = s.snd_wnd,
     };
-    return opt_copy_out(&t, sizeof(t), val, len);
+    struct tail tail = {
+        .rcv_wnd = s.rcv_wnd,
+        .total_rto =
+            (uint16_t)(s.total_rto < UINT16_MAX ? s.total_rto : UINT16_MAX),
+    };
+    uint8_t out[TAIL + sizeof(tail)];
+    memcpy(out, &t, TAIL);
+    memcpy(out + TAIL, &tail, sizeof(tail));
+    return opt_copy_out(out, sizeof(out), val, len);
 }

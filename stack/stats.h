@@ -23,6 +23,7 @@ struct stack_tcp_info {
     uint32_t segs_out, segs_in, data_segs_in, data_segs_out;
     uint32_t delivered_ce; /* AccECN: packets of ours that arrived marked */
     uint32_t notsent_bytes, snd_wnd, rcv_wnd;
+    uint32_t total_rto;     /* time-outs */
     uint64_t delivery_rate; /* bytes per second */
 };
 /* -ENOTCONN is never returned: a closed socket has state CLOSE. */

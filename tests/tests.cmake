@@ -56,6 +56,11 @@ if(TARGET libstack)
   set_tests_properties(bench_quick PROPERTIES
     ENVIRONMENT "BUILD=${CMAKE_BINARY_DIR}" SKIP_RETURN_CODE 77
     RUN_SERIAL TRUE TIMEOUT 600)
+  add_test(NAME goodput_quick
+    COMMAND ${CMAKE_SOURCE_DIR}/tests/bench/goodput --quick)
+  set_tests_properties(goodput_quick PROPERTIES
+    ENVIRONMENT "BUILD=${CMAKE_BINARY_DIR}" SKIP_RETURN_CODE 77
+    RUN_SERIAL TRUE TIMEOUT 120)
 endif()
 
 # ---- scripts: packet scripts in virtual time, and the requirements table -----

@@ -12,15 +12,28 @@
 const struct tcp_cc_ops *const tcp_cc_table[TCP_CC_KINDS] = {
     [TCP_CC_NEWRENO] = &tcp_cc_newreno,
     [TCP_CC_CUBIC] = &tcp_cc_cubic,
+    [TCP_CC_BBR] = &tcp_cc_bbr,
 };
 
 /* RFC 9743 section 3 wants a change in mid-connection to be safe: cwnd and
  * ssthresh stay, what the last algorithm remembered is gone. */
-void tcp_cc_start(struct tcp_sock *tp, enum tcp_cc_kind kind) {
+void tcp_cc_start(struct stack *st, struct tcp_sock *tp,
+                  enum tcp_cc_kind kind) {
+    tcp_cc_stop(st, tp);
     tp->cc = (uint8_t)kind;
     tp->cwnd_acc = 0;
+    if (tcp_cc(tp)->init(st, tp) < 0) {
+        COUNT(st, tcp_cc_no_memory);
+        tp->cc = TCP_CC_DEFAULT; /* which needs none */
+        tcp_cc(tp)->init(st, tp);
+    }
+}
+
+/* What the algorithm remembers goes. */
+void tcp_cc_stop(struct stack *st, struct tcp_sock *tp) {
+    if (tcp_cc(tp)->release && tp->bbr)
+        tcp_cc(tp)->release(st, tp);
     memset(tp->cc_mem, 0, sizeof(tp->cc_mem));
-    tcp_cc(tp)->init(tp);
 }
 
 /* RFC 5681 section 3.1: exponential below ssthresh. */

@@ -9,7 +9,7 @@
 #include "stack/tcp/tcp.h"
 
 /* Index of tcp_cc_table; stored in the TCB. */
-enum tcp_cc_kind { TCP_CC_NEWRENO, TCP_CC_CUBIC, TCP_CC_KINDS };
+enum tcp_cc_kind { TCP_CC_NEWRENO, TCP_CC_CUBIC, TCP_CC_BBR, TCP_CC_KINDS };
 #define TCP_CC_DEFAULT TCP_CC_CUBIC
 
 /* So that sums of windows never overflow. */
@@ -18,8 +18,16 @@ enum tcp_cc_kind { TCP_CC_NEWRENO, TCP_CC_CUBIC, TCP_CC_KINDS };
 struct tcp_cc_ops {
     const char *name; /* as TCP_CONGESTION has it */
     /* The connection is established, or changes to this algorithm: tp->cwnd is
-     * the window to start from, cc_mem is zero. */
-    void (*init)(struct tcp_sock *tp);
+     * the window to start from, cc_mem is zero. 0 or -ENOMEM. */
+    int (*init)(struct stack *st, struct tcp_sock *tp);
+    /* The other way round: give memory back. NULL: there is none. */
+    void (*release)(struct stack *st, struct tcp_sock *tp);
+    /* Not NULL: every ACK with news is answered by this, in place of growth by
+     * `acked`, PRR and window validation. `acked`: bytes newly delivered. */
+    void (*control)(struct stack *st, struct tcp_sock *tp,
+                    const struct tcp_rate *r, uint32_t acked, uint32_t mss);
+    /* Data leaves after a pause (with `control` only). */
+    void (*restart)(struct stack *st, struct tcp_sock *tp);
     /* A round trip was measured, us. NULL: of no interest. */
     void (*sample)(struct tcp_sock *tp, uint32_t us);
     /* `bytes` of new data were acknowledged, cwnd was in use, and no fast
@@ -35,14 +43,16 @@ struct tcp_cc_ops {
 };
 
 extern const struct tcp_cc_ops *const tcp_cc_table[TCP_CC_KINDS];
-extern const struct tcp_cc_ops tcp_cc_newreno, tcp_cc_cubic;
+extern const struct tcp_cc_ops tcp_cc_newreno, tcp_cc_cubic, tcp_cc_bbr;
 
 static inline const struct tcp_cc_ops *tcp_cc(const struct tcp_sock *tp) {
     return tcp_cc_table[tp->cc];
 }
 
-/* cc.c: change to another algorithm, or start the one that is chosen. */
-void tcp_cc_start(struct tcp_sock *tp, enum tcp_cc_kind kind);
+/* cc.c: change to another algorithm, or start the one that is chosen. Without
+ * memory for it CUBIC is started instead, and counted. */
+void tcp_cc_start(struct stack *st, struct tcp_sock *tp, enum tcp_cc_kind kind);
+void tcp_cc_stop(struct stack *st, struct tcp_sock *tp);
 /* Slow start up to ssthresh (RFC 5681 section 3.1). Returns the bytes that are
  * left for congestion avoidance. */
 uint32_t tcp_cc_slow_start(struct tcp_sock *tp, uint32_t bytes);

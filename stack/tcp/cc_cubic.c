@@ -67,7 +67,10 @@ static uint32_t cube_root(uint64_t v) {
 }
 
 /* HyStart++ begins with the connection; a zero epoch is no epoch. */
-static void cubic_init(struct tcp_sock *tp) { (void)tp; }
+static int cubic_init(struct stack *st, struct tcp_sock *tp) {
+    (void)st, (void)tp;
+    return 0;
+}
 
 /* The first slow start is watched (RFC 9406 section 4.2). */
 static bool first_slow_start(const struct tcp_sock *tp) {

@@ -2,7 +2,11 @@
 #include "stack/tcp/cc.h"
 
 /* Nothing to remember but tp->cwnd_acc. */
-static void newreno_init(struct tcp_sock *tp) { tp->cwnd_acc = 0; }
+static int newreno_init(struct stack *st, struct tcp_sock *tp) {
+    (void)st;
+    tp->cwnd_acc = 0;
+    return 0;
+}
 
 /* RFC 5681 section 3.1: exponential below ssthresh, then one SMSS for each
  * window acknowledged. */

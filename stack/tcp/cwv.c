@@ -11,12 +11,14 @@
  *   not full  something was sent, but for an RTO never as much as cwnd allowed:
  *             halfway to what was used.
  *
+ * BBR has its own view of both, and is told of the end of a pause only.
+ *
  * Both remember where we were: ssthresh becomes at least 3/4 of the old window,
  * so that slow start leads back at once. (RFC 7661 section 4.3 is gentler: it
  * waits five minutes. This is its predecessor's rule, RFC 2861 section 3.2,
  * which Linux follows, and which cannot burst into a path that has changed.)
  */
-#include "stack/tcp/tcp.h"
+#include "stack/tcp/cc.h"
 
 /* RFC 2861 section 3.2: what slow start may find again. An infinite ssthresh
  * stays so. */
@@ -28,6 +30,10 @@ static void remember(struct tcp_sock *tp) {
 void tcp_cwv_idle(struct stack *st, struct tcp_sock *tp, uint32_t mss) {
     if (tcp_flight(tp) || tp->ca_state != TCP_CA_OPEN || !tp->data_out)
         return;
+    if (tcp_cc(tp)->control) {
+        tcp_cc(tp)->restart(st, tp);
+        return;
+    }
     uint64_t idle = (tcp_ms(st) - tp->snd_ms) * 1000ull;
     uint32_t least = TCP_INIT_CWND * mss;
     if (idle <= tp->rto || tp->cwnd <= least)
@@ -43,6 +49,8 @@ void tcp_cwv_idle(struct stack *st, struct tcp_sock *tp, uint32_t mss) {
 /* All that may leave has left, and cwnd was the limit or not. */
 void tcp_cwv_sent(struct stack *st, struct tcp_sock *tp, uint32_t mss) {
     uint32_t flight = tcp_flight(tp), least = TCP_INIT_CWND * mss;
+    if (tcp_cc(tp)->control)
+        return;
     if (tp->cwnd_limited || tp->ca_state != TCP_CA_OPEN) {
         tp->cwv_used = 0;
         tp->cwv_ms = tcp_ms(st);

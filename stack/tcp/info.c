@@ -54,6 +54,7 @@ static void measured_info(struct stack *st, const struct tcp_sock *tp,
     out->snd_ssthresh =
         tp->ssthresh == UINT32_MAX ? INT32_MAX : tp->ssthresh / mss;
     out->snd_wnd = tp->snd_wnd;
+    out->delivery_rate = tp->delivery_rate;
     out->rcv_wnd = tcp_rcv_wnd(tp);
     out->rcv_ssthresh = tcp_rcv_limit(tp);
     out->reordering = tp->dupthresh;
@@ -69,6 +70,7 @@ static void counted_info(const struct tcp_sock *tp,
                          struct stack_tcp_info *out) {
     out->total_retrans = tp->total_retrans;
     out->delivered_ce = tp->ce_out;
+    out->total_rto = tp->total_rto;
     out->bytes_acked = tp->bytes_acked;
     out->bytes_received = tp->bytes_received;
     out->bytes_sent = tp->bytes_sent;

@@ -136,6 +136,7 @@ static void process_ack(struct stack *st, struct tcp_sock *tp,
     tp->ack_ms = tcp_ms(st);
     bool changed = update_window(st, tp, seg);
     bool dup = is_duplicate(tp, seg, changed);
+    uint32_t lost = tcp_board_lost_ever(tp), prior = tcp_pipe(tp);
     struct tcp_news news = {.fack = tcp_board_highest(tp),
                             .tsecr = seg->o.ts ? seg->o.tsecr : 0};
     if (tp->sack_ok && seg->o.n_sack)
@@ -151,9 +152,16 @@ static void process_ack(struct stack *st, struct tcp_sock *tp,
         restart_rtx(st, tp);
     }
     take_sample(tp, news.rtt_us);
+    tcp_rate_ack(st, tp, &news);
     tcp_ecn_ack(st, tp, seg);
     if (acked || sacked || dup || tp->dsack_seen || tp->cwr) {
         tcp_recovery_ack(st, tp, seg, acked, sacked, dup, &news);
+        news.rate.lost = tp->board ? tcp_board_lost_ever(tp) - lost : 0;
+        news.rate.prior_flight = prior;
+        news.rate.rtt_us = news.rtt_us;
+        if (tcp_cc(tp)->control)
+            tcp_cc(tp)->control(st, tp, &news.rate, news.delivered,
+                                tcp_smss(tp));
         if (tp->sndq.len || tp->fin_queued)
             tcp_mark_due(st, tp);
     }

@@ -130,7 +130,10 @@ int tcp_setopt(struct stack *st, struct sock *so, enum stack_opt opt,
     case STACK_OPT_CONGESTION:
         if (!stack_cc_name(v))
             return -ENOENT;
-        tcp_cc_start(tp, (enum tcp_cc_kind)v);
+        if (tcp_synchronized(tp))
+            tcp_cc_start(st, tp, (enum tcp_cc_kind)v);
+        else /* it begins with the connection; a listener hands it on */
+            tp->cc = (uint8_t)v;
         return 0;
     default:
         return set_ranged(st, tp, opt, v);
@@ -215,7 +218,7 @@ int tcp_getopt(struct stack *st, struct sock *so, enum stack_opt opt,
     case STACK_OPT_OUTQNSD:
         return get_queue(tp, opt, v);
     case STACK_OPT_MAX_PACING_RATE:
-        *v = tp->pace_rate ? tp->pace_rate : UINT32_MAX;
+        *v = tp->pace_max ? tp->pace_max : UINT32_MAX;
         return 0;
     case STACK_OPT_CONGESTION:
         *v = tp->cc;

@@ -349,6 +349,9 @@ void tcp_output(struct stack *st, struct tcp_sock *tp) {
     if (tp->tlp_due)
         output_tail_probe(st, tp, &r);
     bool shut = output_new(st, tp, &r);
+    if (tp->snd_nxt == tcp_snd_end(tp) && r.pipe < tp->cwnd &&
+        !tcp_board_lost(tp))
+        tcp_rate_limited(tp);
     tcp_cwv_sent(st, tp, r.mss);
     if (tp->ack_now)
         tcp_xmit_ack(st, tp);

@@ -1,4 +1,5 @@
-/* pace.c: SO_MAX_PACING_RATE (socket(7)): no more than so many bytes a second.
+/* pace.c: no more than so many bytes a second: SO_MAX_PACING_RATE (socket(7)),
+ * and the rate of a congestion control that has one (BBR).
  *
  * Theory of operation
  *
@@ -12,7 +13,7 @@
  * next departure is counted from when this one should have been. Only data is
  * paced, first copies and repetitions alike; ACKs, probes and SYNs never wait.
  *
- * Without the option nothing is paced: at the round trips of a LAN the ACKs
+ * Without either nothing is paced: at the round trips of a LAN the ACKs
  * clock better than any timer, and pacing would only cost wake-ups.
  */
 #include "stack/tcp/tcp.h"
@@ -20,13 +21,27 @@
 #define PACE_PIECE_HZ 1000 /* a piece is this part of a second's bytes */
 #define PACE_SLACK (2 * MSEC)
 
-/* The rate changes: what waits is judged anew. */
+/* The lower rate counts. */
+void tcp_pace_sync(struct tcp_sock *tp) {
+    tp->pace_rate = tp->pace_max && tp->cc_rate
+                        ? min_u32(tp->pace_max, tp->cc_rate)
+                        : max_u32(tp->pace_max, tp->cc_rate);
+}
+
+/* The program's rate changes: what waits is judged anew. */
 void tcp_pace_set(struct stack *st, struct tcp_sock *tp, uint32_t rate) {
-    tp->pace_rate = rate;
+    tp->pace_max = rate;
+    tcp_pace_sync(tp);
     tp->pace_at = 0;
     timer_stop(st, &tp->pace);
     if (tp->sndq.len)
         tcp_mark_due(st, tp);
+}
+
+/* A millisecond's worth, in whole segments. */
+uint32_t tcp_pace_piece(const struct tcp_sock *tp, uint32_t mss) {
+    uint32_t segs = max_u32(tp->pace_rate / PACE_PIECE_HZ / mss, 2);
+    return min_u32(segs, max_u32(TCP_GSO_MAX / mss, 1)) * mss;
 }
 
 /* How much of n bytes may leave now? 0: nothing yet, the timer is set. */
@@ -39,8 +54,7 @@ uint32_t tcp_pace_limit(struct stack *st, struct tcp_sock *tp, uint32_t n,
             timer_arm(st, &tp->pace, TIMER_TCP_PACE, tp->pace_at);
         return 0;
     }
-    uint32_t segs = max_u32(tp->pace_rate / PACE_PIECE_HZ / mss, 2);
-    return min_u32(n, segs * mss);
+    return min_u32(n, tcp_pace_piece(tp, mss));
 }
 
 /* n bytes have left. */

@@ -63,6 +63,7 @@ void tcp_rack_delivered(struct stack *st, struct tcp_sock *tp, uint32_t i,
     struct tcp_board *b = tp->board;
     const struct tcp_sent *s = &b->r[i];
     uint32_t rtt = tcp_us(st) - s->us;
+    tcp_rate_delivered(tp, s, news);
     if (s->flags & SENT_AGAIN) {
         news->again = true;
         if (ambiguous(st, tp, news, rtt))

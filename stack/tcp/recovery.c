@@ -115,13 +115,14 @@ static void enter(struct stack *st, struct tcp_sock *tp, uint32_t delivered) {
         tcp_board_mark_lost(st, tp, seq_min(tp->snd_una + mss, tp->snd_nxt));
     if (!slower)
         tcp_prr_start(tp, delivered);
-    tcp_prr_ack(tp, delivered, false);
+    if (!tcp_cc(tp)->control)
+        tcp_prr_ack(tp, delivered, false);
     tcp_mark_due(st, tp);
 }
 
 /* RFC 3168 section 6.1.2: as after a loss, at most once in a round trip, and
  * with PRR, as Linux, instead of silence for half of one. No undo: a mark is no
- * mistake. */
+ * mistake. BBR hears of marks and does not slow down, as Linux's. */
 bool tcp_recovery_ecn(struct stack *st, struct tcp_sock *tp) {
     if (tp->cwr || tp->ca_state != TCP_CA_OPEN)
         return false;
@@ -142,8 +143,9 @@ static void cwr_ack(struct stack *st, struct tcp_sock *tp, uint32_t delivered,
                     bool acked) {
     if (seq_gt(tp->snd_una, tp->ecn_end)) {
         tp->cwr = false;
-        tp->cwnd = tp->ssthresh;
-    } else {
+        if (!tcp_cc(tp)->control)
+            tp->cwnd = tp->ssthresh;
+    } else if (!tcp_cc(tp)->control) {
         tcp_prr_ack(tp, delivered, acked);
     }
     tcp_mark_due(st, tp);
@@ -152,7 +154,7 @@ static void cwr_ack(struct stack *st, struct tcp_sock *tp, uint32_t delivered,
 /* Everything sent at the start of the recovery has arrived. */
 static void leave(struct tcp_sock *tp) {
     uint32_t mss = tcp_smss(tp);
-    if (tp->ca_state == TCP_CA_RECOVERY) {
+    if (tp->ca_state == TCP_CA_RECOVERY && !tcp_cc(tp)->control) {
         tp->cwnd = tp->ssthresh;
         if (!tp->sack_ok) /* RFC 6582 section 3.2 step 3, full ACK (1) */
             tp->cwnd =
@@ -258,7 +260,7 @@ static void ack_in_recovery(struct stack *st, struct tcp_sock *tp,
         delivered = tp->sack_ok ? delivered : tcp_smss(tp);
     }
     uint32_t lost = detect(st, tp);
-    if (tp->ca_state == TCP_CA_RECOVERY)
+    if (tp->ca_state == TCP_CA_RECOVERY && !tcp_cc(tp)->control)
         tcp_prr_ack(tp, delivered, acked && !lost);
     tcp_mark_due(st, tp);
 }
@@ -299,7 +301,7 @@ void tcp_recovery_ack(struct stack *st, struct tcp_sock *tp,
     /* RFC 5681 section 3.1: growth, but not by ACKs of a fast recovery, and not
      * when something else than cwnd held us back (RFC 7661 section 4.1) */
     bool hold = fast || tp->frto == TCP_FRTO_SECOND;
-    if (acked && tp->cwnd_limited && !hold)
+    if (acked && tp->cwnd_limited && !hold && tcp_cc(tp)->acked)
         tcp_cc(tp)->acked(tp, acked, tcp_smss(tp), st->now);
     if (tp->ca_state == TCP_CA_OPEN &&
         (again || tcp_board_bytes(tp) || tcp_board_lost(tp)))
@@ -312,7 +314,7 @@ void tcp_recovery_ack(struct stack *st, struct tcp_sock *tp,
 void tcp_recovery_reo_timeout(struct stack *st, struct tcp_sock *tp) {
     COUNT(st, tcp_reo_timeouts);
     uint32_t lost = detect(st, tp);
-    if (tp->ca_state == TCP_CA_RECOVERY)
+    if (tp->ca_state == TCP_CA_RECOVERY && !tcp_cc(tp)->control)
         tcp_prr_ack(tp, 0, false);
     else if (tp->ca_state == TCP_CA_OPEN && lost)
         enter(st, tp, 0);
@@ -332,7 +334,7 @@ void tcp_recovery_probe_ack(struct stack *st, struct tcp_sock *tp,
     if (!tp->tlp_resent || tp->dsack_seen || tp->ca_state != TCP_CA_OPEN)
         return;
     COUNT(st, tcp_tail_losses);
-    if (tp->cwr)
+    if (tp->cwr || tcp_cc(tp)->control)
         return;
     tp->ssthresh = tcp_cc(tp)->ssthresh(tp, tp->cwnd, tcp_smss(tp));
     tp->cwnd = min_u32(tp->cwnd, tp->ssthresh);
@@ -342,6 +344,8 @@ void tcp_recovery_probe_ack(struct stack *st, struct tcp_sock *tp,
  * segment, everything counts as lost; ssthresh falls once per loss. */
 void tcp_recovery_timeout(struct stack *st, struct tcp_sock *tp) {
     uint32_t mss = tcp_smss(tp);
+    if (tp->total_rto < UINT16_MAX)
+        tp->total_rto++;
     if (tcp_board_reneged(tp)) {
         COUNT(st, tcp_sack_reneged);
         tcp_board_forget(tp, true);

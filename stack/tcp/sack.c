@@ -85,10 +85,14 @@ static uint16_t segments(const struct tcp_sock *tp, uint32_t bytes) {
 static void begin(struct tcp_sock *tp, uint32_t now) {
     struct tcp_board *b = tp->board;
     b->start = b->fack = tp->snd_una;
+    b->delivered_us = b->first_us = now;
     if (tp->snd_una == tp->snd_nxt)
         return;
-    b->r[b->n++] = (struct tcp_sent){tp->snd_nxt, now,
-                                     segments(tp, tcp_flight(tp)), SENT_AGAIN};
+    b->r[b->n++] = (struct tcp_sent){.end = tp->snd_nxt,
+                                     .us = now,
+                                     .segs = segments(tp, tcp_flight(tp)),
+                                     .flags = SENT_AGAIN};
+    tcp_rate_sent(tp, &b->r[0]);
     if (tp->ca_state == TCP_CA_LOSS && seq_leq(tp->snd_nxt, tp->recover))
         tcp_board_lose(b, 0);
 }
@@ -99,8 +103,9 @@ void tcp_board_sent(struct stack *st, struct tcp_sock *tp, seq_t hi) {
     uint32_t now = tcp_us(st);
     uint16_t segs = segments(tp, hi - tp->snd_nxt);
     struct tcp_sent *last = b && b->n > b->gone ? &b->r[b->n - 1] : NULL;
-    bool same = last && last->us == now && !last->flags;
-    if (same || (!board_grow(st, tp) && last && !last->flags)) {
+    bool plain = last && !(last->flags & ~SENT_LIMITED);
+    bool same = plain && last->us == now;
+    if (same || (!board_grow(st, tp) && plain)) {
         last->end = hi;
         last->us = now;
         last->segs = (uint16_t)min_u32(last->segs + segs, UINT16_MAX);
@@ -111,10 +116,12 @@ void tcp_board_sent(struct stack *st, struct tcp_sock *tp, seq_t hi) {
         return;
     if (b->n == 0)
         begin(tp, now);
-    if (b->n < b->cap)
-        b->r[b->n++] = (struct tcp_sent){hi, now, segs, 0};
-    else
+    if (b->n < b->cap) {
+        b->r[b->n] = (struct tcp_sent){.end = hi, .us = now, .segs = segs};
+        tcp_rate_sent(tp, &b->r[b->n++]);
+    } else {
         tcp_board_free(st, tp); /* full of reports: do without */
+    }
 }
 
 /* Split stretch i at `at`, which lies inside. False: no room. tp->board may
@@ -215,6 +222,7 @@ void tcp_board_lose(struct tcp_board *b, uint32_t i) {
         return;
     b->r[i].flags |= SENT_LOST;
     b->lost += sent_len(b, i);
+    b->lost_ever += sent_len(b, i);
 }
 
 /* Merge [left, right). Returns the bytes that were not known before. */
@@ -336,6 +344,7 @@ void tcp_board_resent(struct stack *st, struct tcp_sock *tp, seq_t lo,
         unflag(b, i, SENT_LOST);
         b->r[i].flags |= SENT_AGAIN;
         b->r[i].us = tcp_us(st);
+        tcp_rate_sent(tp, &b->r[i]);
     }
     if (i > first)
         join(b, first, hi);
@@ -367,6 +376,11 @@ uint32_t tcp_board_bytes(const struct tcp_sock *tp) {
 /* Bytes that are lost and were not sent again. */
 uint32_t tcp_board_lost(const struct tcp_sock *tp) {
     return tp->board ? tp->board->lost : 0;
+}
+
+/* Bytes ever called lost, while something is in flight; for differences. */
+uint32_t tcp_board_lost_ever(const struct tcp_sock *tp) {
+    return tp->board ? tp->board->lost_ever : 0;
 }
 
 /* Bytes sent again that nobody has reported. */

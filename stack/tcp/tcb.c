@@ -61,7 +61,7 @@ void tcp_establish(struct stack *st, struct tcp_sock *tp) {
     /* RFC 6928; one segment when the handshake itself was lost (RFC 5681
      * 3.1), which Linux takes to mean more than one time-out. */
     tp->cwnd = tp->total_retrans > 1 ? mss : TCP_INIT_CWND * mss;
-    tcp_cc_start(tp, tp->cc);
+    tcp_cc_start(st, tp, tp->cc);
     tp->recover = tp->high_rxt = tp->snd_una;
     tp->drs_seq = tp->rcv_buf_seq;
     tp->drs_us = (uint32_t)(st->now / 1000);
@@ -87,6 +87,7 @@ static void drop_protocol_state(struct stack *st, struct tcp_sock *tp) {
     bufq_clear(st, &tp->sndq);
     tcp_board_free(st, tp);
     tcp_reass_free(st, tp);
+    tcp_cc_stop(st, tp);
     tp->ack_now = tp->probe_due = tp->syn_due = tp->tlp_due = false;
 }
 

@@ -105,6 +105,7 @@ enum tcp_urg { TCP_URG_NONE, TCP_URG_NOTYET, TCP_URG_HERE, TCP_URG_READ };
 #define TCP_DUPTHRESH 3
 #define TCP_DUPTHRESH_MAX 300
 
+struct bbr;          /* cc_bbr.c */
 struct tcp_reass;    /* reass.c */
 struct tcp_board;    /* sack.c */
 struct tcp_listener; /* listen.c */
@@ -208,10 +209,13 @@ struct tcp_sock {
     uint32_t cwnd, ssthresh, cwnd_acc;
     seq_t recover, high_rxt;
     seq_t tlp_end;             /* snd_nxt after the tail loss probe */
-    uint32_t pace_rate;        /* SO_MAX_PACING_RATE, bytes/s; 0: no limit */
+    uint32_t pace_max;         /* SO_MAX_PACING_RATE, bytes/s; 0: no limit */
+    uint32_t cc_rate;          /* what congestion control wants; 0: as well */
+    uint32_t pace_rate;        /* the lower of the two */
     nstime_t pace_at;          /* nothing leaves before */
     uint32_t cwv_used, cwv_ms; /* cwv.c: most in flight since, time */
     uint16_t dupacks, dupthresh;
+    uint16_t total_rto;  /* time-outs since the connection began */
     uint8_t frto;        /* enum tcp_frto */
     uint8_t reo_more;    /* RACK.reo_wnd_mult - 1 of RFC 8985 section 6.1 */
     uint8_t reo_persist; /* recoveries until it is 0 again */
@@ -224,7 +228,11 @@ struct tcp_sock {
     seq_t undo_una;      /* snd_una at its start */
     int32_t undo_bytes;  /* retransmitted and not yet D-SACKed */
     uint32_t dsack_segs; /* D-SACKed so far */
-    uint32_t cc_mem[8];  /* of the congestion control */
+    union {              /* of the congestion control */
+        uint32_t cc_mem[8];
+        struct bbr *bbr;
+    };
+    uint32_t delivery_rate; /* bytes/s (rate.c) */
     seq_t ecn_end;       /* snd_nxt when cwr was set */
     uint32_t ce_in;      /* AccECN: packets that came with a CE mark... */
     uint32_t ce_told;    /* ...the peer's count of ours, as far as told... */
@@ -258,6 +266,18 @@ struct tcp_seg {
     uint32_t wnd;  /* scaled */
     uint32_t segs; /* wire segments in a superframe */
 };
+/* A sample of the delivery rate (rate.c). */
+struct tcp_rate {
+    bool valid, limited; /* limited by the program, not the path */
+    uint32_t delivered;  /* bytes, in interval_us */
+    uint32_t interval_us;
+    uint32_t bytes_per_s;
+    uint32_t prior_delivered; /* tcp_delivered() when it was sent */
+    uint32_t prior_us, sent_us;
+    uint32_t prior_flight; /* tcp_pipe() before the ACK */
+    uint32_t lost;         /* bytes found lost with it */
+    uint32_t rtt_us;       /* 0: unknown */
+};
 /* What one ACK tells about data in flight. */
 struct tcp_news {
     seq_t fack;         /* highest number reported before it */
@@ -266,6 +286,7 @@ struct tcp_news {
     uint32_t rtt_us;    /* a round trip, of the newest of them; 0: unknown */
     bool original;      /* some were sent once only, below `recover` */
     bool again;         /* some were sent more than once */
+    struct tcp_rate rate;
 };
 /* NEXT: go on. DONE: the segment is used up, or the socket is gone. */
 enum tcp_step { TCP_NEXT, TCP_STEP_DONE };

@@ -166,8 +166,18 @@ void tcp_prr_start(struct tcp_sock *tp, uint32_t delivered);
 void tcp_prr_ack(struct tcp_sock *tp, uint32_t delivered, bool safe);
 void tcp_prr_sent(struct tcp_sock *tp, uint32_t bytes);
 
-/* pace.c: SO_MAX_PACING_RATE */
+/* rate.c: the delivery rate */
+uint32_t tcp_delivered(const struct tcp_sock *tp);
+void tcp_rate_ack(struct stack *st, struct tcp_sock *tp, struct tcp_news *news);
+void tcp_rate_limited(struct tcp_sock *tp);
+uint32_t tcp_board_lost_ever(const struct tcp_sock *tp);
+
+/* pace.c: SO_MAX_PACING_RATE, and the rate of congestion control */
 void tcp_pace_set(struct stack *st, struct tcp_sock *tp, uint32_t rate);
+/* One of the rates has changed. */
+void tcp_pace_sync(struct tcp_sock *tp);
+/* Bytes that leave at once. */
+uint32_t tcp_pace_piece(const struct tcp_sock *tp, uint32_t mss);
 uint32_t tcp_pace_limit(struct stack *st, struct tcp_sock *tp, uint32_t n,
                         uint32_t mss);
 void tcp_pace_sent(struct stack *st, struct tcp_sock *tp, uint32_t n);

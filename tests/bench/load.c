@@ -166,6 +166,8 @@ static const struct command {
     {"usink", cmd_usink, 2, "PORT BYTES: count datagrams until they end"},
     {"usend", cmd_usend, 4, "IP PORT BYTES SECONDS: send them"},
     {"spawn", cmd_spawn, 3, "N LIBRARY|- CMD...: run it N times"},
+    {"flowd", cmd_flowd, 1, "PORT: serve flow"},
+    {"flow", cmd_flow, 4, "IP PORT send|recv SECONDS [CC]: one timed stream"},
     {"probe", cmd_probe, 2, "IP PORT: wait until somebody accepts"},
 };
 

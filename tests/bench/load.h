@@ -49,4 +49,6 @@ int cmd_idle(int argc, char **argv);
 int cmd_usink(int argc, char **argv);
 int cmd_usend(int argc, char **argv);
 int cmd_spawn(int argc, char **argv);
+int cmd_flowd(int argc, char **argv);
+int cmd_flow(int argc, char **argv);
 int cmd_probe(int argc, char **argv);

@@ -14,7 +14,7 @@ static void start(uint32_t segs) {
     tp = (struct tcp_sock){.cwnd = segs * MSS, .ssthresh = UINT32_MAX};
     tp.srtt8 = RTT_MS * 1000 * 8;
     now = 1000 * SEC;
-    tcp_cc_start(&tp, TCP_CC_CUBIC);
+    tcp_cc_start(NULL, &tp, TCP_CC_CUBIC);
 }
 
 /* A loss is found and repaired. */

@@ -42,7 +42,7 @@ Test(tcp_math, rtt_converges) {
 
 Test(tcp_math, slow_start) {
     struct tcp_sock tp = {.cwnd = 10 * MSS, .ssthresh = 25 * MSS};
-    tcp_cc(&tp)->init(&tp);
+    tcp_cc(&tp)->init(NULL, &tp);
     tcp_cc(&tp)->acked(&tp, 10 * MSS, MSS, 0);
     cr_assert_eq(tp.cwnd, 20 * MSS);
     /* across the threshold: 5 in slow start, the rest counts for avoidance */
