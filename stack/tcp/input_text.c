@@ -71,8 +71,8 @@ static void take_in_order(struct stack *st, struct tcp_sock *tp,
         seg->filled = true;
         tcp_reass_drain(st, tp);
     }
-    tp->rcv_ms = tcp_ms(st);
     tcp_ack_policy(st, tp, seg, got);
+    tp->rcv_ms = tcp_ms(st);
     tcp_data_event(st, tp);
 }
 

@@ -77,6 +77,7 @@ enum tcp_urg { TCP_URG_NONE, TCP_URG_NOTYET, TCP_URG_HERE, TCP_URG_READ };
 #define TCP_DACK_NS (40 * MSEC)     /* RFC 9293 SHLD-18: less than 500 ms */
 #define TCP_PTO_SLACK_NS (2 * MSEC) /* RFC 8985 7.2, as Linux */
 #define TCP_PTO_DACK_NS (200 * MSEC)
+#define TCP_QUICKACKS 8 /* ACKs not delayed after a silence */
 #define TCP_CORK_NS (200 * MSEC)
 #define TCP_FIN_WAIT2_SEC 60
 #define TCP_TIME_WAIT_NS (60 * SEC)

@@ -79,12 +79,23 @@ void tcp_rcv_consumed(struct stack *st, struct tcp_sock *tp) {
     tcp_mark_due(st, tp);
 }
 
+/* A sender of bulk data that was silent for an RTO has a small window now, and
+ * waits for each ACK (as Linux's tcp_event_data_recv). In a conversation an
+ * answer will take the ACK along. */
+static bool starts_again(struct stack *st, const struct tcp_sock *tp) {
+    bool talk =
+        (int32_t)(tp->snd_ms - tp->rcv_ms) >= 0 || tp->data_in <= TCP_INIT_CWND;
+    return !talk && (tcp_ms(st) - tp->rcv_ms) * 1000ull > tp->rto;
+}
+
 /* In-order data of a segment was taken: owe the ACK. */
 void tcp_ack_policy(struct stack *st, struct tcp_sock *tp,
                     const struct tcp_seg *seg, uint32_t taken) {
     uint32_t size = seg->rx->meta.gso ? seg->rx->meta.gso_size : taken;
     if (size > tp->rcv_mss)
         tp->rcv_mss = (uint16_t)min_u32(size, tp->adv_mss);
+    if (starts_again(st, tp))
+        tp->quickack = (uint8_t)max_u32(tp->quickack, TCP_QUICKACKS);
     uint32_t pending = tp->rcv_nxt - tp->last_ack_sent;
     uint32_t bulk = min_u32(TCP_ACK_BULK, tcp_rcv_limit(tp) / 4);
     if (pending >= bulk && pending >= 2u * tp->rcv_mss) {
