@@ -234,10 +234,10 @@ struct tcp_sock {
         struct bbr *bbr;
     };
     uint32_t delivery_rate; /* bytes/s (rate.c) */
-    seq_t ecn_end;       /* snd_nxt when cwr was set */
-    uint32_t ce_in;      /* AccECN: packets that came with a CE mark... */
-    uint32_t ce_told;    /* ...the peer's count of ours, as far as told... */
-    uint32_t ce_out;     /* ...and how many that makes */
+    seq_t ecn_end;          /* snd_nxt when cwr was set */
+    uint32_t ce_in;         /* AccECN: packets that came with a CE mark... */
+    uint32_t ce_told;       /* ...the peer's count of ours, as far as told... */
+    uint32_t ce_out;        /* ...and how many that makes */
 
     /* options; 0: the default */
     int32_t linger2;
