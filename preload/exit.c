@@ -36,11 +36,14 @@ static void close_all(void) {
             file_unmap(fd);
 }
 
-/* Serve until nothing is owed. The end of a connection is no event, so sleep
- * in steps: short ones first, since most of them need one round trip. */
+/* Serve until nothing is owed. The end of a connection is no event, so look
+ * after each turn of the watch, and in steps in case another thread has it:
+ * short ones first, since most connections need one round trip. */
 static void drive(nstime_t end) {
     nstime_t step = MS / 2;
     struct sleeper *s = sleeper_get();
+    if (s)
+        s->restless = true;
     while (s && stack_orphans(self.st)) {
         nstime_t now = share_clock();
         if (now >= end)
@@ -75,6 +78,8 @@ void preload_settle(void) {
     wait_retire(true);
     share_leave();
     wait_quiet();
+    if (last)
+        share_part();
     if (last && preload_settings()->summary)
         preload_say("%s", line);
     errno = saved;

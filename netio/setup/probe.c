@@ -1,8 +1,10 @@
 /* probe.c: is the address already used by somebody on the link?
  *
- * Address conflict detection as RFC 5227 section 2.1.1 describes it, with two
- * probes 10 ms apart instead of three over several seconds: a start must not
- * take that long, and hosts on one LAN answer within a millisecond.
+ * Address conflict detection as RFC 5227 section 2.1.1 describes it, with one
+ * probe and 1 ms instead of three over several seconds: each start of a program
+ * waits for it, and a host on the same LAN answers sooner. One that answers
+ * later, to the announcements which follow, is noticed by the running stack
+ * (stack/arp.c, section 2.4).
  */
 #include <errno.h>
 #include <poll.h>
@@ -12,8 +14,7 @@
 #include "netio/frame.h"
 #include "netio/setup/setup.h"
 
-#define PROBES 2
-#define PROBE_GAP_NS 10000000ull
+#define PROBE_WAIT_NS 1000000ull
 #define ARP_LEN 42u /* Ethernet header and an IPv4 ARP packet (RFC 826) */
 
 /* Monotonic time, ns. */
@@ -92,15 +93,10 @@ int setup_probe(struct netio *io, const uint8_t mac[6],
     struct iovec iov = {p, sizeof(p)};
 
     build_probe(p, mac, addr->b + 12);
-    for (int i = 0; i < PROBES; i++) {
-        struct netio_frame f = {.len = ARP_LEN, .niov = 1, .iov = &iov};
-        int r = netio_tx(io, &f, 1, clock_now());
-        if (r < 0)
-            return r;
-        r = listen_for(io, mac, addr->b + 12, owner,
-                       clock_now() + PROBE_GAP_NS);
-        if (r)
-            return r < 0 ? r : -EADDRINUSE;
-    }
-    return 0;
+    struct netio_frame f = {.len = ARP_LEN, .niov = 1, .iov = &iov};
+    int r = netio_tx(io, &f, 1, clock_now());
+    if (r < 0)
+        return r;
+    r = listen_for(io, mac, addr->b + 12, owner, clock_now() + PROBE_WAIT_NS);
+    return r > 0 ? -EADDRINUSE : r;
 }

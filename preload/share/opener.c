@@ -1,11 +1,15 @@
 /* opener.c: the plain LD_PRELOAD form has its device opened by stackctl.
  *
  * The helper is started with a raw clone, not with fork: no atfork handlers,
- * no wrappers of our own. Its exit signal is 0, so that the program's SIGCHLD
- * handler and its wait() calls never see it (clone(2), __WALL). The child has
- * a copy of our memory rather than sharing it (CLONE_VM): a child that returns
- * from a C function in shared memory would spoil its parent's stack, and this
- * happens at most once in a program's life.
+ * no wrappers of our own, and no copy of the program's page tables: the child
+ * runs in our memory, on a stack of its own, while this thread stands still
+ * (CLONE_VM | CLONE_VFORK). execve(2) puts the exit signal back to SIGCHLD, for
+ * the parent of whoever execs: so that is a process in between, with exit
+ * signal 0, which the program's SIGCHLD handler and wait() calls never see
+ * (clone(2), __WALL). It ends as soon as the helper runs; init reaps the
+ * helper, whose answer is all that we wait for. Where orphans come back to this
+ * very process (init of a container, PR_SET_CHILD_SUBREAPER), it waits for
+ * the helper first.
  *
  * stackctl is looked for beside the library, then where an installation puts
  * it, then in PATH. The library's own path comes from /proc/self/maps, which
@@ -15,16 +19,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "netio/sys.h"
 
 #define MAX_ARGS (SETTINGS_COUNT + 5)
 #define ARG_ROOM 4096
+#define STACK_ROOM 16384
 #define HELPER_FD 3 /* where the child finds the socket */
 
 /* What the child needs, all made before the clone. */
@@ -35,6 +42,8 @@ struct launch {
     char path_var[2048];     /* "PATH=..." */
     char *envp[2];
     int fd;
+    bool patient; /* orphans would be this process's own */
+    _Alignas(16) char room[2][STACK_ROOM]; /* stacks of the two processes */
 };
 
 /* The line of /proc/self/maps that holds addr ends with a path: copy it. */
@@ -129,7 +138,7 @@ static void try_exec(struct launch *l, const char *dir, size_t len,
 }
 
 /* In the child: only the socket and the three standard descriptors stay. */
-static _Noreturn void child(struct launch *l) {
+static void child(struct launch *l) {
     static const char *const places[] = {"", "/../bin", "/../../bin"};
     if (l->fd == HELPER_FD)
         sys_fcntl(l->fd, F_SETFD, 0);
@@ -147,13 +156,56 @@ static _Noreturn void child(struct launch *l) {
     sys_exit_group(127);
 }
 
-/* execve(2) puts the exit signal back to SIGCHLD, for the parent of whoever
- * execs: so that is a process in between, which does nothing else. */
-static _Noreturn void between(struct launch *l) {
-    long pid = sys_call5(SYS_clone, 0, 0, 0, 0, 0);
-    if (pid == 0)
-        child(l);
-    sys_call4(SYS_wait4, pid, 0, __WALL, 0);
+/* Run fn(l), which does not return, in a process that borrows our memory, on
+ * the stack that ends at `top`. Returns its id, or -errno, when it has ended or
+ * called exec. */
+static long borrow(void (*fn)(struct launch *), struct launch *l, char *top) {
+    const long flags = CLONE_VM | CLONE_VFORK; /* exit signal 0 */
+#if defined(__x86_64__)
+    long r = SYS_clone;
+    register void (*f)(struct launch *) __asm__("r12") = fn;
+    register struct launch *a __asm__("r13") = l;
+    __asm__ volatile("xor %%r10d, %%r10d\n\t"
+                     "syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "mov %%r13, %%rdi\n\t"
+                     "call *%%r12\n\t"
+                     "hlt\n"
+                     "1:"
+                     : "+a"(r)
+                     : "D"(flags), "S"(top), "d"(0L), "r"(f), "r"(a)
+                     : "rcx", "r8", "r10", "r11", "memory");
+    return r;
+#elif defined(__aarch64__)
+    register long r __asm__("x0") = flags;
+    register char *sp __asm__("x1") = top;
+    register long nr __asm__("x8") = SYS_clone;
+    register void (*f)(struct launch *) __asm__("x19") = fn;
+    register struct launch *a __asm__("x20") = l;
+    __asm__ volatile("mov x2, xzr\n\t"
+                     "mov x3, xzr\n\t"
+                     "mov x4, xzr\n\t"
+                     "svc 0\n\t"
+                     "cbnz x0, 1f\n\t"
+                     "mov x0, x20\n\t"
+                     "blr x19\n\t"
+                     "brk 0\n"
+                     "1:"
+                     : "+r"(r)
+                     : "r"(sp), "r"(nr), "r"(f), "r"(a)
+                     : "x2", "x3", "x4", "x30", "memory");
+    return r;
+#else
+#error "borrow: not written for this processor"
+#endif
+}
+
+static void between(struct launch *l) {
+    long pid = borrow(child, l, l->room[1] + STACK_ROOM);
+    if (l->patient && pid > 0)
+        sys_call4(SYS_wait4, pid, 0, __WALL, 0);
     sys_exit_group(0);
 }
 
@@ -185,25 +237,29 @@ static int take_reply(int fd, struct setup_reply *r) {
     return got;
 }
 
-/* Run the helper and wait for its end, every signal blocked meanwhile: no
- * handler of the program may run in the child. Returns as take_reply. */
+/* Would the kernel give this process the orphans of its descendants? */
+static bool adopts_orphans(void) {
+    int subreaper = 0;
+    sys_call2(SYS_prctl, PR_GET_CHILD_SUBREAPER, &subreaper);
+    return subreaper || sys_getpid() == 1;
+}
+
+/* Run the helper, every signal blocked meanwhile: no handler of the program
+ * may run in the child. Returns as take_reply. */
 static int run_helper(struct launch *l, int ours, struct setup_reply *r) {
     uint64_t all = ~UINT64_C(0), old;
     sys_rt_sigprocmask(SIG_SETMASK, &all, &old);
-    long pid = sys_call5(SYS_clone, 0, 0, 0, 0, 0);
-    if (pid == 0)
-        between(l);
+    l->patient = adopts_orphans();
+    long pid = borrow(between, l, l->room[0] + STACK_ROOM), e;
     sys_rt_sigprocmask(SIG_SETMASK, &old, NULL);
     sys_close(l->fd);
     l->fd = -1;
     if (pid < 0)
         return (int)pid;
-    int fd = take_reply(ours, r);
-    long e;
-    do {
+    do { /* it has ended */
         e = sys_call4(SYS_wait4, pid, 0, __WALL, 0);
     } while (e == -EINTR);
-    return fd;
+    return take_reply(ours, r);
 }
 
 /* The stack's configuration as the helper found it. */
@@ -221,7 +277,7 @@ static void fill_config(struct stack_config *cfg, const struct setup_reply *r) {
 int opener_ask(const struct settings *s, struct share_new *out, char *err,
                size_t errlen) {
     static char name[SHARE_NAME];
-    struct launch l;
+    static struct launch l; /* the caller's stack may be small */
     struct setup_reply r = {0};
     int pair[2];
     int e = settings_complete(s, err, errlen);

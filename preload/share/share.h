@@ -142,6 +142,10 @@ void share_keep_on_exec(bool keep);
 /* True when fd is one of the stack's own (never to be closed by programs). */
 bool share_owns_fd(int fd);
 
+/* The last process ends: leave the packet socket to the kernel's collector,
+ * since to close it takes 10 ms and more (parting.c). */
+void share_part(void);
+
 /* Lock, set the stack's time; repairs after a dead holder. */
 void share_enter(void);
 /* Flush, unlock, ring whoever is to be woken. */

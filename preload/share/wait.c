@@ -555,6 +555,8 @@ static enum wait_result nap_until_done(struct nap *n) {
             nap_watching(n);
         else
             nap_dozing(n);
+        if (s->restless && !s->w.fired && !n->interrupted)
+            return WAIT_TIMEOUT;
     }
 }
 

@@ -18,6 +18,7 @@ struct sleeper {
     bool asleep;    /* between giving the lock up and taking it again */
     bool polling;   /* asleep on the interface, watcher or robbed */
     bool leaving;   /* its process ends: never the watcher again */
+    bool restless;  /* returns after each turn, fired or not */
     bool suspect;   /* did not do its turn (stopped?): until it wakes */
     nstime_t until; /* ...and when that sleep ends by itself */
     uint32_t rung;  /* futex word */
