@@ -107,7 +107,7 @@ class Test:
         self.end = time.monotonic() + row.limit
         self.running, self.logs = [], 0
         self.env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": work,
-                    "LANG": "C.UTF-8", "TERM": "dumb"}
+                    "TMPDIR": work, "LANG": "C.UTF-8", "TERM": "dumb"}
 
     # ---- files ----------------------------------------------------------
 
