@@ -113,6 +113,7 @@ int arena_map(int memfd, void *base, size_t size, bool observer, char *err,
                           "the running stack is of another build of libstack: "
                           "stop its programs first");
     self.sh = stack_app(self.st);
+    thaw_start();
     return 0;
 }
 
@@ -234,6 +235,7 @@ int share_create(const struct share_new *how, char *err, size_t errlen) {
         return share_fail(r, err, errlen, "cannot make the stack: %s",
                           strerror(-r));
     }
+    thaw_start();
     share_enter();
     r = proc_claim();
     /* The link comes up: neighbours that knew the address learn the MAC. */

@@ -23,10 +23,12 @@
  * no system call. A deadline that is moved closer while it sleeps is told to
  * it together with the watcher (guard_retime).
  *
- * Limits. A thread stopped inside the lock freezes everybody, the guard as
- * well, until it goes on; so does, for the one who is to be rung, a thread
- * stopped between unlocking and ringing. A keeper that is killed is not
- * replaced: its program goes on alone.
+ * A thread that was stopped between unlocking and ringing leaves somebody
+ * asleep who has been fired: rung by the guard, if that looks (wait_mend_rings).
+ * One stopped inside the lock is dealt with by whoever waits (thaw.c).
+ *
+ * Limits. While the guard rests, a ring lost in a stopped thread is made good
+ * at the next frame.
  */
 #include "preload/share/guard.h"
 
@@ -101,6 +103,8 @@ static void judge(struct guard *g, bool frame) {
     bool turned = sh->watch_turns != g->turns;
     g->turns = sh->watch_turns;
     g->quiet = frame || turned ? 0 : g->quiet + 1;
+    if (wait_mend_rings())
+        g->quiet = 0;
     bool asleep = sh->watcher && sh->watcher->asleep;
     bool stuck = asleep && !turned && work_waits(frame);
     if (stuck && g->blocked)

@@ -24,6 +24,9 @@ struct arena_head {
 /* repair.c: a holder of the lock died. Lock held. */
 void share_repair(void);
 
+/* thaw.c: at attach. */
+void thaw_start(void);
+
 /* join.c */
 int join_listen(const char *name);
 
@@ -33,6 +36,8 @@ int join_listen(const char *name);
 uint64_t proc_start_time(int pid);
 /* Stopped by a signal or a debugger? */
 bool proc_stopped(int pid);
+/* State letter of a process or thread (proc(5)), 'X' when it is not there. */
+char proc_state(int pid);
 /* Claim a slot for the calling process. Lock held. 0 or -ENOSPC. */
 int proc_claim(void);
 

@@ -36,6 +36,7 @@
  */
 #include "preload/share/lock.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -44,7 +45,7 @@
 #include "netio/sys.h"
 
 #define SPINS 400
-#define LIMIT_NS 50000000 /* of one sleep: see above */
+#define LIMIT_NS 20000000 /* of one sleep: see above */
 #define LOSSES 3          /* sleeps in vain that make a waiter starve */
 #define ASIDE_NS 5000000  /* how long newcomers let it pass */
 
@@ -54,6 +55,9 @@ struct robust {
     long futex_offset;
     void *pending;
 };
+
+bool (*lock_stuck)(struct lock *l, uint32_t tid);
+void (*lock_unstuck)(uint32_t tid);
 
 static __thread uint32_t my_tid;
 static __thread struct robust *my_robust;
@@ -132,8 +136,44 @@ bool lock_try(struct lock *l, bool *died) {
     return false;
 }
 
-bool lock_take(struct lock *l) {
+/* A sleep has ended for want of time: did the holder stand still all the while?
+ * Then perhaps it is stopped. */
+static uint32_t set_going(struct lock *l, uint32_t v, uint64_t taken) {
+    uint32_t tid = v & FUTEX_TID_MASK;
+    bool still = l->taken == taken && (l->word & FUTEX_TID_MASK) == tid;
+    return still && lock_stuck && lock_stuck(l, tid) ? tid : 0;
+}
+
+/* After spinning in vain. The thread that was set going meanwhile, or 0. */
+static uint32_t take_asleep(struct lock *l, bool *died) {
     struct timespec limit = {0, LIMIT_NS};
+    uint32_t going = 0;
+    for (unsigned lost = 0;; lost++) {
+        uint64_t taken = l->taken;
+        uint32_t v = __atomic_load_n(&l->word, __ATOMIC_RELAXED);
+        if (lost >= LOSSES)
+            __atomic_store_n(&l->starving, my_tid, __ATOMIC_RELAXED);
+        /* We may not be the only sleeper: keep the mark when we get it. */
+        if (take_if_free(l, died, FUTEX_WAITERS))
+            return going;
+        if (!(v & FUTEX_TID_MASK))
+            continue;
+        if (!(v & FUTEX_WAITERS) &&
+            !__atomic_compare_exchange_n(&l->word, &v, v | FUTEX_WAITERS, false,
+                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            continue;
+        v |= FUTEX_WAITERS;
+        if (sys_futex(&l->word, FUTEX_WAIT, v, &limit, NULL, 0) == -ETIMEDOUT) {
+            uint32_t tid = set_going(l, v, taken);
+            if (tid) {
+                going = tid;
+                lost = LOSSES; /* we go first */
+            }
+        }
+    }
+}
+
+bool lock_take(struct lock *l) {
     bool died = false;
     if (!my_tid)
         learn_thread();
@@ -145,24 +185,12 @@ bool lock_take(struct lock *l) {
             return died;
         cpu_relax();
     }
-    for (unsigned lost = 0;; lost++) {
-        uint32_t v = __atomic_load_n(&l->word, __ATOMIC_RELAXED);
-        if (lost >= LOSSES)
-            __atomic_store_n(&l->starving, my_tid, __ATOMIC_RELAXED);
-        /* We may not be the only sleeper: keep the mark when we get it. */
-        if (take_if_free(l, &died, FUTEX_WAITERS))
-            break;
-        if (!(v & FUTEX_TID_MASK))
-            continue;
-        if (!(v & FUTEX_WAITERS) &&
-            !__atomic_compare_exchange_n(&l->word, &v, v | FUTEX_WAITERS, false,
-                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-            continue;
-        sys_futex(&l->word, FUTEX_WAIT, v | FUTEX_WAITERS, &limit, NULL, 0);
-    }
+    uint32_t going = take_asleep(l, &died);
     l->contended++;
     if (l->starving == my_tid)
         no_longer_starving(l);
+    if (going && lock_unstuck)
+        lock_unstuck(going);
     return died;
 }
 

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define LOCK_TID 0x3fffffffu /* of lock.word: FUTEX_TID_MASK */
+
 /* Laid out like glibc's pthread_mutex_t as far as the kernel's robust list
  * cares: the futex word 32 bytes before the list node's `next`. In the arena.
  */
@@ -23,6 +25,11 @@ void lock_init(struct lock *l);
 bool lock_take(struct lock *l);
 bool lock_try(struct lock *l, bool *died);
 void lock_give(struct lock *l);
+/* Set by thaw.c. A waiter calls the first when holder tid has not moved for a
+ * while; did that set the holder going, it calls the second when it has the
+ * lock. */
+extern bool (*lock_stuck)(struct lock *l, uint32_t tid);
+extern void (*lock_unstuck)(uint32_t tid);
 /* Did its holder die, and nobody has taken it since? */
 bool lock_orphaned(const struct lock *l);
 /* In the child of a fork: forget what was learnt about the thread. */

@@ -73,11 +73,15 @@ uint64_t proc_start_time(int pid) {
     return start;
 }
 
-bool proc_stopped(int pid) {
+char proc_state(int pid) {
     char state;
     uint64_t threads, start;
-    return proc_stat(pid, &state, &threads, &start) &&
-           (state == 'T' || state == 't');
+    return proc_stat(pid, &state, &threads, &start) ? state : 'X';
+}
+
+bool proc_stopped(int pid) {
+    char state = proc_state(pid);
+    return state == 'T' || state == 't';
 }
 
 bool share_proc_alive(const struct proc *p) {

@@ -80,6 +80,7 @@ struct share {
     struct list sleepers;      /* every sleeping thread */
     struct list free_sleepers; /* type-stable: never given back */
     uint32_t parked;           /* file references of threads in handlers */
+    uint32_t thawer;           /* tid of who runs a stopped holder (thaw.c) */
     uint32_t bells_used;       /* bitmap of the eventfd pool */
     uint32_t svc_armed;        /* futex: service threads sleep on it */
 

@@ -270,6 +270,19 @@ void wait_recover(void) {
     sys_futex(&sh->svc_armed, FUTEX_WAKE, SHARE_PROCS, NULL, NULL, 0);
 }
 
+bool wait_mend_rings(void) {
+    bool any = false;
+    list_for_each(n, &self.sh->sleepers) {
+        struct sleeper *s = container_of(n, struct sleeper, link);
+        bool late = s->asleep && s->w.fired;
+        if (late && s->late)
+            ring_surely(s);
+        s->late = late;
+        any |= late;
+    }
+    return any;
+}
+
 void wait_forget_process(int pid) {
     struct share *sh = self.sh;
     list_for_each_safe(n, &sh->sleepers) {
@@ -321,6 +334,7 @@ static void look_about(void) {
     self.sh->looked = now;
     watch_check();
     share_reap();
+    wait_mend_rings();
 }
 
 /* ---- one sleep ---------------------------------------------------------- */

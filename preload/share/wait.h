@@ -20,6 +20,7 @@ struct sleeper {
     bool leaving;   /* its process ends: never the watcher again */
     bool restless;  /* returns after each turn, fired or not */
     bool suspect;   /* did not do its turn (stopped?): until it wakes */
+    bool late;      /* seen asleep although fired: its ring may be lost */
     nstime_t until; /* ...and when that sleep ends by itself */
     uint32_t rung;  /* futex word */
 };
@@ -92,6 +93,10 @@ void wait_forget_process(int pid);
 /* After a death: the watch goes to somebody, and every sleeper looks again,
  * since wake-ups may have died with their sender. Lock held. */
 void wait_recover(void);
+/* Ring who was fired, but sleeps at this look and slept at the one before: the
+ * ring is in the hands of a thread that was stopped. True if somebody may have
+ * to be rung at the next look. Lock held. */
+bool wait_mend_rings(void);
 /* The watcher does not run: the watch goes to somebody else. Lock held. */
 void wait_steal(void);
 /* This process's threads are about to vanish (exit, exec): they give the watch

@@ -1,4 +1,5 @@
-/* Processes of one stack are killed at random moments; the others go on.
+/* Processes of one stack are killed or stopped at random moments; the others
+ * go on.
  *
  * Several processes with three threads each talk to each other through the
  * stack's own address: datagrams, and connections to a listener that all of
@@ -367,6 +368,40 @@ static void all_progress(unsigned ms, unsigned killed) {
         }
 }
 
+/* proc(5): the state letter of a process. */
+static char state_of(pid_t pid) {
+    char path[40], line[300] = "";
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    FILE *f = fopen(path, "r");
+    cr_assert(f && fgets(line, sizeof(line), f));
+    fclose(f);
+    return *(strrchr(line, ')') + 2);
+}
+
+/* While worker `but` is stopped the others must get on, and frames be answered;
+ * it must still be stopped afterwards. */
+static void others_progress(int but, unsigned stops) {
+    struct progress before[WORKERS];
+    uint64_t answered = answers;
+    nstime_t end = in_ms(15000);
+    memcpy(before, (void *)progress, sizeof(before));
+    for (int i = 0; i < WORKERS; i++)
+        while ((i != but && progress[i].ask == before[i].ask) ||
+               answers == answered) {
+            if (share_clock() >= end)
+                describe(but);
+            cr_assert_lt(share_clock(), end,
+                         "worker %d stalls: %d was stopped, %u stops", i, but,
+                         stops);
+            usleep(200);
+        }
+    /* who was continued for a moment stops again */
+    while (state_of(pids[but]) != 'T' || self.sh->thawer) {
+        cr_assert_lt(share_clock(), end, "worker %d runs", but);
+        usleep(200);
+    }
+}
+
 /* ---- what is left ---------------------------------------------------------- */
 
 struct left {
@@ -468,6 +503,38 @@ Test(kill, with_a_keeper, .timeout = 300) {
     make_listener();
     be_keeper();
     run(n ? (unsigned)atoi(n) : 2000, 15000);
+}
+
+/* Stopped wherever they are, inside the lock too. */
+static void stop_and_go(unsigned stops) {
+    unsigned seed = 2;
+    pthread_t t;
+    progress = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pthread_create(&t, NULL, ask_arp, NULL);
+    for (int i = 0; i < WORKERS; i++)
+        start(i);
+    all_progress(15000, 0);
+    for (unsigned k = 1; k <= stops; k++) {
+        int i = rand_r(&seed) % 2 ? 0 : rand_r(&seed) % WORKERS;
+        usleep((useconds_t)(rand_r(&seed) % 4000));
+        kill(pids[i], SIGSTOP);
+        waitpid(pids[i], NULL, WUNTRACED);
+        others_progress(i, k);
+        kill(pids[i], SIGCONT);
+    }
+    for (int i = 0; i < WORKERS; i++)
+        stop_one(i);
+    fprintf(stderr, "kill: %u stops, %d inside the lock\n", stops,
+            (int)self.sh->count.lock_thawed);
+}
+
+Test(kill, stopped_holders, .timeout = 300) {
+    const char *n = getenv("LIBSTACK_STOPS");
+    make_stack();
+    make_listener();
+    be_keeper();
+    stop_and_go(n ? (unsigned)atoi(n) : 200);
 }
 
 /* Nobody is told of a death: everybody looks once a second. */
