@@ -127,6 +127,49 @@ static int be_patient(struct patience *p, struct file *f, uint32_t events) {
     return section_wait(f, events, p->deadline);
 }
 
+/* ---- loans ----------------------------------------------------------------- */
+
+/* A long send to another socket of this stack: the copy is made outside the
+ * lock. 0: not such a send. The file is kept by the caller's reference, which
+ * the sleeper gives back should we be killed. */
+static ssize_t send_loan(struct file *f, const struct iovec *iov, int niov,
+                         size_t skip, size_t want) {
+    struct sleeper *s = want < STACK_LOAN_MIN ? NULL : sleeper_get();
+    ssize_t r = 0;
+    if (!s)
+        return 0;
+    if (stack_loan(self.st, f->so, want, &s->loan)) {
+        s->pin = f;
+        wait_outside(s);
+        stack_loan_fill(&s->loan, iov, niov, skip);
+        wait_inside(s);
+        s->pin = NULL;
+        r = stack_repay(self.st, f->so, &s->loan);
+    }
+    sleeper_put(s);
+    return r;
+}
+
+/* A long receive, likewise. */
+static ssize_t recv_loan(struct file *f, const struct iovec *iov, int niov,
+                         size_t want) {
+    struct sleeper *s = want < STACK_LOAN_MIN ? NULL : sleeper_get();
+    ssize_t r = 0;
+    if (!s)
+        return 0;
+    r = stack_take(self.st, f->so, want, &s->loan);
+    if (r) {
+        s->pin = f;
+        wait_outside(s);
+        stack_loan_read(&s->loan, iov, niov);
+        wait_inside(s);
+        s->pin = NULL;
+        stack_loan_drop(self.st, &s->loan);
+    }
+    sleeper_put(s);
+    return r;
+}
+
 /* ---- receiving ------------------------------------------------------------- */
 
 /* MSG_DONTWAIT, MSG_WAITALL and MSG_NOSIGNAL are about waiting: they end
@@ -142,8 +185,11 @@ static uint32_t recv_flags(int flags) {
 static ssize_t recv_once(struct patience *p, struct file *f,
                          const struct iovec *iov, int niov, uint32_t flags,
                          struct stack_msg *m) {
+    bool loan = !flags && sock_is_stream(f);
     for (;;) {
-        ssize_t r = stack_recv(self.st, f->so, iov, niov, flags, m);
+        ssize_t r = loan ? recv_loan(f, iov, niov, iov_sum(iov, niov)) : 0;
+        if (r == 0)
+            r = stack_recv(self.st, f->so, iov, niov, flags, m);
         if (r != -EAGAIN)
             return r;
         int w = be_patient(p, f, STACK_IN | STACK_RDHUP);
@@ -261,8 +307,11 @@ static ssize_t send_stream(struct patience *p, struct file *f,
                            const struct iovec *iov, int niov, uint32_t flags,
                            const struct stack_msg *m) {
     struct window w;
-    ssize_t r = stack_send(self.st, f->so, iov, niov, flags, m);
-    size_t total = iov_sum(iov, niov), sent = r > 0 ? (size_t)r : 0;
+    size_t total = iov_sum(iov, niov), sent;
+    ssize_t r = flags ? 0 : send_loan(f, iov, niov, 0, total);
+    if (r == 0)
+        r = stack_send(self.st, f->so, iov, niov, flags, m);
+    sent = r > 0 ? (size_t)r : 0;
     while ((r == -EAGAIN || r > 0) && sent < total) {
         if (r > 0 && !p->block)
             break; /* partial: what a non-blocking socket took */
@@ -274,7 +323,9 @@ static ssize_t send_stream(struct patience *p, struct file *f,
         if (sent && stack_ready(self.st, f->so) & STACK_ERR)
             break;
         window_at(&w, iov, niov, sent);
-        r = stack_send(self.st, f->so, w.iov, w.n, flags, m);
+        r = flags ? 0 : send_loan(f, iov, niov, sent, total - sent);
+        if (r == 0)
+            r = stack_send(self.st, f->so, w.iov, w.n, flags, m);
         if (r > 0)
             sent += (size_t)r;
     }

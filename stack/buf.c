@@ -277,6 +277,84 @@ void bufq_drop(struct stack *st, struct bufq *q, uint32_t n) {
     }
 }
 
+/* The first chunk of `from` becomes the last of `to`. */
+static void relink(struct bufq *from, struct bufq *to) {
+    struct chunk *c = from->head;
+    from->head = c->next;
+    if (from->head)
+        from->head->prev = NULL;
+    else
+        from->tail = NULL;
+    from->mem -= (uint32_t)chunk_mem(c);
+    from->len -= chunk_len(c);
+    to->len += chunk_len(c);
+    link_last(to, c);
+}
+
+/* A chunk that is to be split, or that would fit into the room behind the last
+ * one, is copied: small ones must not pile up. */
+uint32_t bufq_move(struct stack *st, struct bufq *from, struct bufq *to,
+                   uint32_t n) {
+    uint32_t done = 0;
+    while (done < n && from->head) {
+        struct chunk *c = from->head, *last = to->tail;
+        uint32_t len = chunk_len(c);
+        if (len <= n - done && (!last || last->cap - last->end < len)) {
+            relink(from, to);
+            done += len;
+            continue;
+        }
+        uint32_t take = len < n - done ? len : n - done;
+        uint32_t got = append(st, to, c->data + c->off, take, 0);
+        bufq_drop(st, from, got);
+        done += got;
+        if (got < take)
+            break;
+    }
+    return done;
+}
+
+void bufq_join(struct bufq *to, struct bufq *from) {
+    while (from->head)
+        relink(from, to);
+}
+
+/* Chunks are as full as can be. */
+uint32_t bufq_reserve(struct stack *st, struct bufq *q, uint32_t n) {
+    while (q->len < n) {
+        uint32_t left = n - q->len;
+        struct chunk *c = chunk_add(st, q, left);
+        if (!c)
+            break;
+        c->end = left < c->cap ? left : c->cap;
+        q->len += c->end;
+    }
+    return q->len;
+}
+
+/* Pieces of the list and chunks may end anywhere. */
+void bufq_fill(struct bufq *q, const struct iovec *iov, int niov, size_t skip) {
+    struct chunk *c = q->head;
+    uint32_t at = 0;
+    for (int i = 0; i < niov && c; i++) {
+        const uint8_t *p = iov[i].iov_base;
+        size_t len = iov[i].iov_len, off = skip < len ? skip : len;
+        skip -= off;
+        while (off < len && c) {
+            size_t take = c->end - at;
+            if (take > len - off)
+                take = len - off;
+            memcpy(c->data + at, p + off, take);
+            off += take;
+            at += (uint32_t)take;
+            if (at == c->end) {
+                c = c->next;
+                at = 0;
+            }
+        }
+    }
+}
+
 /* As dropping everything, without looking at lengths. */
 void bufq_clear(struct stack *st, struct bufq *q) {
     while (q->head)

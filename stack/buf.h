@@ -10,14 +10,10 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "stack/stack.h"
+
 struct stack;
 struct chunk;
-
-struct bufq {
-    struct chunk *head, *tail;
-    uint32_t len; /* bytes in the queue */
-    uint32_t mem; /* arena bytes it holds */
-};
 
 /* Append n bytes; returns how many fitted into memory (n, or fewer when the
  * arena is full). */
@@ -33,6 +29,17 @@ int buf_landing_init(struct stack *st);
 uint32_t bufq_append_iov(struct stack *st, struct bufq *q,
                          const struct iovec *iov, int niov, size_t skip,
                          uint32_t n);
+/* Move the first n bytes of one queue to the end of another: whole chunks as
+ * they are. Returns how many (fewer than n: the arena is full). */
+uint32_t bufq_move(struct stack *st, struct bufq *from, struct bufq *to,
+                   uint32_t n);
+/* Put all of one queue behind another, which takes the memory over. */
+void bufq_join(struct bufq *to, struct bufq *from);
+/* Make q, empty, a queue of n bytes that are still to be written (bufq_fill).
+ * Returns how many there is memory for. */
+uint32_t bufq_reserve(struct stack *st, struct bufq *q, uint32_t n);
+/* Write them, from a gather list that has as many, `skip` bytes into it. */
+void bufq_fill(struct bufq *q, const struct iovec *iov, int niov, size_t skip);
 /* Describe [off, off + n) without copying: fills at most max iovecs, returns
  * how many, and in *got how many bytes they cover. */
 int bufq_peek(const struct bufq *q, uint32_t off, uint32_t n, struct iovec *iov,

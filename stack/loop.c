@@ -56,6 +56,7 @@ void loop_push(struct stack *st, const struct pkt *p) {
     gather(lp->data, p);
     sh->loop_bytes += size;
     list_push_back(&sh->loop, &lp->link);
+    sh->inside = st->now;
     COUNT(st, loop_frames);
 }
 

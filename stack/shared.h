@@ -73,6 +73,7 @@ struct shared {
     struct list tcp_due; /* TCP sockets with something to send */
     struct list loop;    /* packets to ourselves, see loop.c */
     uint32_t loop_bytes; /* arena memory they hold */
+    nstime_t inside;     /* when something last went to ourselves */
     struct stack_counters count;
 };
 

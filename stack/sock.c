@@ -345,6 +345,41 @@ ssize_t stack_send(struct stack *st, struct sock *so, const struct iovec *iov,
     return proto_of(so)->send(st, so, iov, niov, flags, m);
 }
 
+/* ---- loans ----------------------------------------------------------- */
+
+/* Nothing of the socket changes yet. */
+uint32_t stack_loan(struct stack *st, struct sock *so, size_t want,
+                    struct bufq *l) {
+    const struct sock_proto *p = proto_of(so);
+    return p->loan ? p->loan(st, so, want, l) : 0;
+}
+
+/* Without the lock: nobody else knows this memory. */
+void stack_loan_fill(struct bufq *l, const struct iovec *iov, int niov,
+                     size_t skip) {
+    bufq_fill(l, iov, niov, skip);
+}
+
+ssize_t stack_repay(struct stack *st, struct sock *so, struct bufq *l) {
+    BUSY(st, so);
+    return proto_of(so)->repay(st, so, l);
+}
+
+uint32_t stack_take(struct stack *st, struct sock *so, size_t want,
+                    struct bufq *l) {
+    const struct sock_proto *p = proto_of(so);
+    BUSY(st, so);
+    return p->take ? p->take(st, so, want, l) : 0;
+}
+
+void stack_loan_read(const struct bufq *l, const struct iovec *iov, int niov) {
+    bufq_copy_iov(l, 0, iov, niov, l->len);
+}
+
+void stack_loan_drop(struct stack *st, struct bufq *l) { bufq_clear(st, l); }
+
+/* ---- sending and receiving ------------------------------------------- */
+
 /* Data may come before an error, so the transport looks at both. */
 ssize_t stack_recv(struct stack *st, struct sock *so, const struct iovec *iov,
                    int niov, uint32_t flags, struct stack_msg *m) {

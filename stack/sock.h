@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "stack/addr.h"
+#include "stack/buf.h"
 #include "stack/demux.h"
 #include "stack/icmp.h"
 #include "stack/list.h"
@@ -82,6 +83,12 @@ struct sock_proto {
     int (*getopt)(struct stack *st, struct sock *so, enum stack_opt opt,
                   int64_t *v);
     bool (*unsent)(struct stack *st, struct sock *so);
+    /* Long copies outside the lock; may be NULL (stack.h, loans) */
+    uint32_t (*loan)(struct stack *st, struct sock *so, size_t want,
+                     struct bufq *q);
+    ssize_t (*repay)(struct stack *st, struct sock *so, struct bufq *q);
+    uint32_t (*take)(struct stack *st, struct sock *so, size_t want,
+                     struct bufq *q);
 };
 
 extern const struct sock_proto tcp_proto, udp_proto, ping_proto, rawip_proto,

@@ -379,6 +379,8 @@ int stack_poll(struct stack *st, unsigned budget) {
     return n;
 }
 
+nstime_t stack_inside(struct stack *st) { return st->sh->inside; }
+
 /* Work that is left over is due now. */
 nstime_t stack_deadline(struct stack *st) {
     struct shared *sh = st->sh;

@@ -113,6 +113,9 @@ void stack_flush(struct stack *st);
  * netio's own deadline. NSTIME_NEVER: nothing is due. */
 nstime_t stack_deadline(struct stack *st);
 
+/* When did something last go from this stack to itself? 0: never. */
+nstime_t stack_inside(struct stack *st);
+
 /* Addresses and routes of the running stack. */
 bool stack_is_local(struct stack *st, const struct ip_addr *ip);
 /* 0, or -ENETUNREACH: does a route exist, and which source would be used? */
@@ -250,6 +253,31 @@ ssize_t stack_send(struct stack *st, struct sock *so, const struct iovec *iov,
  * be NULL. A TCP receiver sends its window update itself. */
 ssize_t stack_recv(struct stack *st, struct sock *so, const struct iovec *iov,
                    int niov, uint32_t flags, struct stack_msg *m);
+
+/* Loans: long copies between two sockets of this stack, made by the caller
+ * outside the lock (tcp/fuse.c). A loan lies in the arena, all zero when it
+ * holds nothing; one that is dropped (its process died) is freed.
+ *
+ * Sending: stack_loan says how many bytes of `want` may be given, 0: use
+ * stack_send; stack_loan_fill writes them, outside the lock; stack_repay sends
+ * them, as stack_send would.
+ * Receiving: stack_take takes bytes off the stream, 0: use stack_recv;
+ * stack_loan_read copies them, outside the lock; stack_loan_drop. */
+#define STACK_LOAN_MIN 16384u
+struct bufq { /* a byte queue: see buf.h */
+    struct chunk *head, *tail;
+    uint32_t len; /* bytes in the queue */
+    uint32_t mem; /* arena bytes it holds */
+};
+uint32_t stack_loan(struct stack *st, struct sock *so, size_t want,
+                    struct bufq *l);
+void stack_loan_fill(struct bufq *l, const struct iovec *iov, int niov,
+                     size_t skip);
+ssize_t stack_repay(struct stack *st, struct sock *so, struct bufq *l);
+uint32_t stack_take(struct stack *st, struct sock *so, size_t want,
+                    struct bufq *l);
+void stack_loan_read(const struct bufq *l, const struct iovec *iov, int niov);
+void stack_loan_drop(struct stack *st, struct bufq *l);
 
 enum stack_how { STACK_SHUT_RD, STACK_SHUT_WR, STACK_SHUT_RDWR };
 int stack_shutdown(struct stack *st, struct sock *so, enum stack_how how);

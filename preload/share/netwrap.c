@@ -18,6 +18,7 @@
 #include "netio/trace.h"
 #include "preload/share/inner.h"
 #include "preload/share/settings.h"
+#include "preload/share/spin.h"
 #include "preload/share/wait.h"
 
 typedef struct netio *capture_wrap(struct netio *, const char *, char *,
@@ -67,6 +68,7 @@ static struct netio *wrap_trace(struct netio *io, const char *path, char *err,
 int share_wrap_netio(const struct settings *set, char *err, size_t errlen) {
     struct netio *io = self.io;
     wait_spin = (nstime_t)set->spin_us * 1000;
+    spin_inside = (nstime_t)set->loopspin_us * 1000;
     snprintf(err, errlen, "no memory");
     if (set->weather[0]) {
         struct fault_spec spec;

@@ -52,8 +52,8 @@ struct settings {
     enum settings_fallback fallback;
     bool summary;
     bool private;
-    uint32_t spin_us;
     char tune[SETTINGS_PATH];
+    uint32_t spin_us, loopspin_us;
     char config[SETTINGS_PATH];
     char inherit[SETTINGS_PATH];
     char preloaded[SETTINGS_PATH];

@@ -56,6 +56,7 @@
 #include "preload/share/file.h"
 #include "preload/share/inner.h"
 #include "preload/share/nap.h"
+#include "preload/share/spin.h"
 
 #define MS 1000000u
 #define NAP (2 * MS)
@@ -128,7 +129,8 @@ void sleeper_put(struct sleeper *s) {
 }
 
 void sleeper_ring(struct sleeper *s) {
-    if (__atomic_exchange_n(&s->rung, 1, __ATOMIC_SEQ_CST))
+    if (__atomic_exchange_n(&s->rung, 1, __ATOMIC_SEQ_CST) ||
+        __atomic_load_n(&s->spinning, __ATOMIC_SEQ_CST))
         return;
     /* Read after the exchange: a sleeper takes its bell before it clears
      * `rung`, so a ring that comes late, to a sleeper that sleeps again for
@@ -296,6 +298,7 @@ void wait_forget_process(int pid) {
             sh->watcher = NULL;
         if (s->pin)
             file_put(s->pin);
+        stack_loan_drop(self.st, &s->loan);
         sleeper_put(s);
     }
 }
@@ -393,6 +396,16 @@ void wait_quiet(void) {
 }
 
 void wait_forked(void) { entering = 0; }
+
+void wait_outside(struct sleeper *s) {
+    share_inside++;
+    share_leave();
+}
+
+void wait_inside(struct sleeper *s) {
+    come_back(s);
+    share_inside--;
+}
 
 static void wake_up(struct sleeper *s) {
     come_back(s);
@@ -501,6 +514,19 @@ static void nap_watching(struct nap *n) {
     take_in(n->s);
 }
 
+/* What comes from inside the stack comes soon. Who rings either sees that we
+ * are looking, or we see what it did when we take the lock again. */
+static void nap_spinning(struct nap *n) {
+    struct sleeper *s = n->s;
+    s->spinning = true;
+    fall_asleep(s);
+    spin_for(&s->rung);
+    __atomic_store_n(&s->spinning, false, __ATOMIC_SEQ_CST);
+    wake_up(s);
+    n->interrupted = share_deferred != 0;
+    spin_judge(s->w.fired != 0);
+}
+
 /* As anybody else: sleep until rung. */
 static void nap_dozing(struct nap *n) {
     struct share *sh = self.sh;
@@ -562,6 +588,10 @@ static enum wait_result nap_until_done(struct nap *n) {
         }
         if (n->deadline != NSTIME_NEVER && share_clock() >= n->deadline)
             return WAIT_TIMEOUT;
+        if (sh->watcher != s && !s->leaving && spin_worthwhile()) {
+            nap_spinning(n);
+            continue;
+        }
         if (!s->leaving &&
             (!sh->watcher || (sh->watcher->service && sh->watcher != s)))
             watch_take(s);

@@ -12,6 +12,7 @@ struct sleeper {
     struct watch *many; /* for waits on several; sleeper_watches */
     unsigned nmany;
     struct file *pin; /* a file this thread is using */
+    struct bufq loan; /* bytes in the hands of this thread (stack.h) */
     int32_t pid, tid;
     int8_t bell;    /* index of an eventfd, or -1: futex */
     bool service;   /* a service thread or keeper: may be robbed */
@@ -21,6 +22,7 @@ struct sleeper {
     bool restless;  /* returns after each turn, fired or not */
     bool suspect;   /* did not do its turn (stopped?): until it wakes */
     bool late;      /* seen asleep although fired: its ring may be lost */
+    bool spinning;  /* asleep, but looks at rung all the time (spin.c) */
     nstime_t until; /* ...and when that sleep ends by itself */
     uint32_t rung;  /* futex word */
 };
@@ -61,6 +63,11 @@ int wait_source(struct source *src, struct file *pin, uint32_t events,
  * given back for it should the process die asleep. */
 int wait_held(struct source *src, struct file *held, uint32_t events,
               nstime_t deadline);
+
+/* Work outside the lock that still counts as inside, on s->loan: between these
+ * two no handler runs, and s belongs to the caller. */
+void wait_outside(struct sleeper *s);
+void wait_inside(struct sleeper *s);
 
 /* pthread_cancel was called: all waits of this process look whether it was
  * for them. Lock held. */

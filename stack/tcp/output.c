@@ -212,6 +212,16 @@ static uint32_t allowance(struct stack *st, struct tcp_sock *tp,
     return 0;
 }
 
+/* How many unsent bytes may leave, as far as only the program itself may hold
+ * some back (TCP_CORK, MSG_MORE)? */
+static uint32_t uncorked(struct stack *st, struct tcp_sock *tp,
+                         const struct run *r) {
+    uint32_t unsent = tp->fin_sent ? 0 : tcp_snd_end(tp) - tp->snd_nxt;
+    if ((tp->cork || tp->more) && unsent % r->mss && !tail_may_go(st, tp))
+        unsent -= unsent % r->mss;
+    return unsent;
+}
+
 /* Book a new segment of n bytes (and the FIN) as sent. */
 static void note_new(struct stack *st, struct tcp_sock *tp, uint32_t n,
                      bool fin, const struct run *r) {
@@ -263,6 +273,8 @@ static void output_tail_probe(struct stack *st, struct tcp_sock *tp,
 /* New data, then FIN. Returns true when something is left: with nothing in
  * flight it is the peer's window that stopped us (or a cork). */
 static bool output_new(struct stack *st, struct tcp_sock *tp, struct run *r) {
+    if (tp->fused && tcp_fuse_output(st, tp, uncorked(st, tp, r)))
+        return false;
     tcp_cwv_idle(st, tp, r->mss);
     while (!tp->fin_sent) {
         uint32_t unsent = tcp_snd_end(tp) - tp->snd_nxt;

@@ -31,17 +31,29 @@ void tcp_mend(struct stack *st) {
             tcp_tw_readd(st, so);
         } else if (so->kind == SOCK_TCP) {
             mend_conn(st, tcp_of(so));
+            tcp_of(so)->fused = NULL;
             if (tcp_of(so)->parent)
                 tcp_listener_readd(tcp_of(so));
         }
     }
+    list_for_each(f, &sh->socks) {
+        struct sock *so = container_of(f, struct sock, all_link);
+        if (so->kind == SOCK_TCP && so->connected &&
+            tcp_synchronized(tcp_of(so)) && !tcp_of(so)->fused)
+            tcp_fuse(st, tcp_of(so));
+    }
 }
 
-/* RFC 9293 section 3.10.5 without a look at the queues. */
+/* RFC 9293 section 3.10.5 without a look at the queues. Work on one end of a
+ * fused connection is work on both. */
 void tcp_distrust(struct stack *st, struct sock *so) {
-    struct tcp_sock *tp = tcp_of(so);
+    struct tcp_sock *tp = tcp_of(so), *peer = tp->fused;
     if (tp->listener)
         return;
+    if (peer) {
+        tp->fused = peer->fused = NULL;
+        tcp_distrust(st, &peer->so);
+    }
     COUNT_ADD(st, repair_leaked, tp->sndq.mem + tp->rcvq.mem);
     tp->sndq = tp->rcvq = (struct bufq){0};
     tp->board = NULL;

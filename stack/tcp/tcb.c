@@ -67,6 +67,7 @@ void tcp_establish(struct stack *st, struct tcp_sock *tp) {
     tp->drs_us = (uint32_t)(st->now / 1000);
     tp->rcv_ms = tp->ack_ms = tp->cwv_ms = tcp_ms(st);
     tp->done = true;
+    tcp_fuse(st, tp);
     timer_stop(st, &tp->rtx);
     arp_confirm(st, &tp->so.remote.ip);
     tcp_arm_keepalive(st, tp);
@@ -78,6 +79,7 @@ void tcp_establish(struct stack *st, struct tcp_sock *tp) {
 
 /* Release what only the protocol needs. */
 static void drop_protocol_state(struct stack *st, struct tcp_sock *tp) {
+    tcp_unfuse(st, tp);
     timer_stop(st, &tp->rtx);
     timer_stop(st, &tp->dack);
     timer_stop(st, &tp->keep);
@@ -160,4 +162,7 @@ const struct sock_proto tcp_proto = {
     .setopt = tcp_setopt,
     .getopt = tcp_getopt,
     .unsent = tcp_unsent,
+    .loan = tcp_loan,
+    .repay = tcp_repay,
+    .take = tcp_take,
 };

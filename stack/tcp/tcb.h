@@ -116,6 +116,7 @@ struct tcp_sock {
     struct list_node due_link;   /* shared.tcp_due */
     struct list_node queue_link; /* a queue of parent->listener */
     struct tcp_sock *parent;     /* the listener that still owns us */
+    struct tcp_sock *fused;      /* the other end, if it is ours (fuse.c) */
     struct tcp_listener *listener;
     struct tcp_reass *reass;
     struct tcp_board *board;

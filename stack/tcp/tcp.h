@@ -202,6 +202,18 @@ uint32_t tcp_reass_bytes(const struct tcp_sock *tp);
 unsigned tcp_reass_blocks(const struct tcp_sock *tp, struct tcp_sack *b,
                           unsigned max);
 
+/* fuse.c: connections of this stack with itself */
+void tcp_fuse(struct stack *st, struct tcp_sock *tp);
+void tcp_unfuse(struct stack *st, struct tcp_sock *tp);
+uint32_t tcp_fuse_send(struct stack *st, struct tcp_sock *tp,
+                       const struct iovec *iov, int niov, size_t want,
+                       uint32_t flags);
+bool tcp_fuse_output(struct stack *st, struct tcp_sock *tp, uint32_t n);
+bool tcp_fuse_pull(struct stack *st, struct tcp_sock *tp);
+uint32_t tcp_loan(struct stack *st, struct sock *so, size_t want,
+                  struct bufq *q);
+ssize_t tcp_repay(struct stack *st, struct sock *so, struct bufq *q);
+
 /* rtt.c */
 void tcp_rtt_sample(struct tcp_sock *tp, uint32_t us);
 void tcp_rtt_on_ack(struct stack *st, struct tcp_sock *tp,
@@ -269,6 +281,10 @@ int tcp_disconnect(struct stack *st, struct tcp_sock *tp);
 int tcp_connect_result(struct stack *st, struct sock *so);
 ssize_t tcp_send(struct stack *st, struct sock *so, const struct iovec *iov,
                  int niov, uint32_t flags, const struct stack_msg *m);
+/* May data be given now? 0 or -errno. */
+int tcp_can_send(struct tcp_sock *tp);
+uint32_t tcp_take(struct stack *st, struct sock *so, size_t want,
+                  struct bufq *q);
 ssize_t tcp_recv(struct stack *st, struct sock *so, const struct iovec *iov,
                  int niov, uint32_t flags, struct stack_msg *m);
 int tcp_shutdown(struct stack *st, struct sock *so, enum stack_how how);

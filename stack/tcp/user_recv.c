@@ -89,9 +89,8 @@ static ssize_t recv_urgent(struct tcp_sock *tp, const struct iovec *iov,
     return tp->fin_rcvd || TCP_IN(tp, CLOSE) ? 0 : -EAGAIN;
 }
 
-/* n bytes have been read. */
-static void consume(struct stack *st, struct tcp_sock *tp, uint32_t n) {
-    bufq_drop(st, &tp->rcvq, n);
+/* n bytes have been read, and are out of the buffer. */
+static void consumed(struct stack *st, struct tcp_sock *tp, uint32_t n) {
     tp->rcv_buf_seq += n;
     if (tp->urg_state == TCP_URG_READ && seq_lt(tp->rcv_up, tp->rcv_buf_seq))
         tp->urg_state = TCP_URG_NONE;
@@ -125,7 +124,23 @@ ssize_t tcp_recv(struct stack *st, struct sock *so, const struct iovec *iov,
         n = (uint32_t)want;
     if (!(flags & STACK_MSG_TRUNC))
         n = bufq_copy_iov(&tp->rcvq, skip, iov, niov, n);
-    if (!peek)
-        consume(st, tp, n);
+    if (!peek) {
+        bufq_drop(st, &tp->rcvq, n);
+        consumed(st, tp, n);
+    }
     return (ssize_t)n;
+}
+
+/* sock_proto.take: a long read of a fused connection, which the caller copies
+ * outside the lock (fuse.c). 0: the ordinary way. */
+uint32_t tcp_take(struct stack *st, struct sock *so, size_t want,
+                  struct bufq *q) {
+    struct tcp_sock *tp = tcp_of(so);
+    uint32_t n = tp->rcvq.len;
+    if (!tp->fused || want < STACK_LOAN_MIN || n < STACK_LOAN_MIN ||
+        tp->urg_state != TCP_URG_NONE)
+        return 0;
+    n = bufq_move(st, &tp->rcvq, q, want < n ? (uint32_t)want : n);
+    consumed(st, tp, n);
+    return n;
 }

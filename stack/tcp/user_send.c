@@ -13,7 +13,7 @@
 #include "stack/tcp/tcp.h"
 
 /* May data be given now? 0 or -errno. */
-static int can_send(struct tcp_sock *tp) {
+int tcp_can_send(struct tcp_sock *tp) {
     if (tp->so.error)
         return -sock_take_error(&tp->so);
     if (tp->so.shut & 2 || tp->fin_queued)
@@ -50,19 +50,23 @@ ssize_t tcp_send(struct stack *st, struct sock *so, const struct iovec *iov,
                  int niov, uint32_t flags, const struct stack_msg *m) {
     struct tcp_sock *tp = tcp_of(so);
     (void)m; /* a stream has one peer: the address is ignored, as on Linux */
-    int r = can_send(tp);
+    int r = tcp_can_send(tp);
     if (r < 0)
         return r;
     size_t want = iov_total(iov, niov);
     if (want == 0)
         return 0;
+    uint32_t given = tcp_fuse_send(st, tp, iov, niov, want, flags);
+    if (given == want)
+        return (ssize_t)want;
     uint32_t space = tcp_snd_space(tp);
     if (space == 0) {
         tp->nospace = true;
-        return -EAGAIN;
+        return given ? (ssize_t)given : -EAGAIN;
     }
-    uint32_t n = want < space ? (uint32_t)want : space;
-    uint32_t got = bufq_append_iov(st, &tp->sndq, iov, niov, 0, n);
+    uint32_t n = want - given < space ? (uint32_t)(want - given) : space;
+    uint32_t got = bufq_append_iov(st, &tp->sndq, iov, niov, given, n);
+    got += given;
     if (got == 0) {
         COUNT(st, tcp_no_memory);
         tcp_arm_starved(st, tp);

@@ -69,7 +69,7 @@ static void tune_receive(struct stack *st, struct tcp_sock *tp) {
 /* The program took bytes out of the receive buffer: tune, and tell the peer if
  * the window at least doubled, or was shut. */
 void tcp_rcv_consumed(struct stack *st, struct tcp_sock *tp) {
-    if (tp->fin_rcvd || !tcp_synchronized(tp))
+    if (tp->fin_rcvd || !tcp_synchronized(tp) || tcp_fuse_pull(st, tp))
         return;
     tune_receive(st, tp);
     uint32_t cur = tcp_rcv_wnd(tp), free = rcv_free(tp);
@@ -103,8 +103,8 @@ void tcp_ack_policy(struct stack *st, struct tcp_sock *tp,
         tx_flush(st);
         return;
     }
-    if (seg->filled || tp->quickack || pending >= 2u * tp->rcv_mss ||
-        !tcp_reass_empty(tp)) {
+    if (seg->filled || tp->quickack || tp->fused ||
+        pending >= 2u * tp->rcv_mss || !tcp_reass_empty(tp)) {
         tp->ack_now = true;
         tcp_mark_due(st, tp);
     } else if (!timer_armed(&tp->dack)) {
