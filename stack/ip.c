@@ -28,6 +28,7 @@
 #include "stack/sock.h"
 #include "stack/wire/ethernet.h"
 #include "stack/wire/ipv4.h"
+#include "stack/wire/ipv4_opts.h"
 
 /* ---- in ------------------------------------------------------------- */
 
@@ -118,19 +119,23 @@ static bool check_source(struct stack *st, const struct rxpkt *rx) {
 }
 
 /* Options of a packet for us ask nothing of a host, but they must make sense,
- * and a source route is refused (RFC 7126 section 4.3, as Linux does). */
-static bool check_options(struct stack *st, const struct rxpkt *rx,
+ * and a source route is refused (RFC 7126 section 4.3, as Linux does) unless
+ * accept_source_route says otherwise; we are no hop of it in any case. */
+static bool check_options(struct stack *st, struct rxpkt *rx,
                           const struct ipv4_hdr *h) {
     bool source_route;
+    struct ipv4_opts back;
     unsigned bad = ipv4_check_options(rx->l3, h, &source_route);
     if (bad) {
         COUNT(st, drop_ip_options);
         icmp_send_param_problem(st, rx, (uint8_t)bad);
         return false;
     }
-    if (source_route)
+    rx->source_route = source_route && TUNED(st, SOURCE_ROUTE) &&
+                       ipv4_opts_return(&back, rx->l3, h);
+    if (source_route && !rx->source_route)
         COUNT(st, drop_ip_source_route);
-    return !source_route;
+    return !source_route || rx->source_route;
 }
 
 /* Everything before the transport. */
@@ -200,11 +205,17 @@ struct way {
     struct ip_addr group;
 };
 
-/* -ENETUNREACH: no route, or IPv6, which is not spoken. */
-static int find_way(struct stack *st, const struct ip_addr *dst,
-                    struct way *w) {
+/* -ENETUNREACH: no route, or IPv6, which is not spoken. A source route begins
+ * with its first hop. */
+static int find_way(struct stack *st, const struct ip_tx *tx, struct way *w) {
+    const struct ip_addr *dst = &tx->dst;
+    struct ip_addr hop;
     if (!ip_is_v4(dst))
         return -ENETUNREACH;
+    if (tx->opts && tx->opts->hop) {
+        hop = ip_from_v4(tx->opts->hop);
+        dst = &hop;
+    }
     w->group = *dst;
     if (stack_is_local(st, dst))
         w->cast = LOCAL;
@@ -257,18 +268,26 @@ static void fill_header(struct stack *st, struct ipv4_hdr *h,
         h->id = next_id(st, &tx->dst);
 }
 
+/* Bytes of the header with these options. */
+static unsigned header_len(const struct ipv4_opts *o) {
+    return IPV4_HDR_MIN + (o ? o->len : 0u);
+}
+
 /* Push h in front of p, as one packet. */
-static void push_header(struct pkt *p, struct ipv4_hdr *h) {
-    h->total_len = pkt_len(p) + IPV4_HDR_MIN;
-    p->meta.csum_start = IPV4_HDR_MIN; /* from l3: ether_output adds its own */
-    ipv4_emit(pkt_push(p, IPV4_HDR_MIN), h);
+static void push_header(struct pkt *p, struct ipv4_hdr *h,
+                        const struct ipv4_opts *o) {
+    unsigned n = header_len(o);
+    h->total_len = pkt_len(p) + n;
+    /* from l3: ether_output adds its own */
+    p->meta.csum_start = (uint16_t)n;
+    ipv4_emit_opts(pkt_push(p, n), h, o);
 }
 
 /* The copy that comes back to ourselves, whole and unfragmented. */
 static void send_to_self(struct stack *st, const struct pkt *p,
                          struct ipv4_hdr h) {
     struct pkt copy = *p;
-    push_header(&copy, &h);
+    push_header(&copy, &h, NULL); /* nobody on the way could look at them */
     loop_push(st, &copy);
 }
 
@@ -310,11 +329,15 @@ static void add_slice(struct pkt *to, const struct pkt *from, uint32_t off,
  * (RFC 791 section 3.2). The transport header travels in the first. `whole` is
  * p itself, copied, because pkt_new hands out p's own place again. */
 static int fragment_output(struct stack *st, const struct pkt *p, uint32_t mtu,
-                           struct ipv4_hdr *h, const struct way *w) {
+                           struct ipv4_hdr *h, const struct ipv4_opts *o,
+                           const struct way *w) {
     struct pkt whole = *p;
+    struct ipv4_opts later;
+    if (o)
+        ipv4_opts_copied(&later, o);
     complete_checksum(&whole);
     uint32_t l4 = pkt_hdr_len(&whole), total = l4 + whole.payload;
-    uint32_t chunk = (mtu - IPV4_HDR_MIN) & ~7u;
+    uint32_t chunk = (mtu - header_len(o)) & ~7u;
     if (l4 > chunk)
         return -EMSGSIZE;
     for (uint32_t off = 0; off < total; off += chunk) {
@@ -328,7 +351,7 @@ static int fragment_output(struct stack *st, const struct pkt *p, uint32_t mtu,
         }
         h->frag_off = (uint16_t)off;
         h->mf = off + n < total;
-        push_header(q, h);
+        push_header(q, h, o && off ? &later : o);
         emit(st, q, w);
         COUNT(st, ip_fragments_out);
     }
@@ -342,12 +365,12 @@ static int fragment_output(struct stack *st, const struct pkt *p, uint32_t mtu,
 int ip_output(struct stack *st, struct pkt *p, const struct ip_tx *tx) {
     struct way w;
     struct ipv4_hdr h;
-    int rc = find_way(st, &tx->dst, &w);
+    int rc = find_way(st, tx, &w);
     if (rc < 0) {
         COUNT(st, ip_no_route);
         return rc;
     }
-    uint32_t len = pkt_len(p) + IPV4_HDR_MIN;
+    uint32_t len = pkt_len(p) + header_len(tx->opts);
     uint32_t mtu = tx->link_mtu && w.cast != LOCAL ? st->sh->mtu
                                                    : ip_path_mtu(st, &tx->dst);
     bool super = p->meta.gso != NETIO_GSO_NONE;
@@ -362,8 +385,8 @@ int ip_output(struct stack *st, struct pkt *p, const struct ip_tx *tx) {
     if (w.cast == LOCAL)
         return 0;
     if (too_long)
-        return fragment_output(st, p, mtu, &h, &w);
-    push_header(p, &h);
+        return fragment_output(st, p, mtu, &h, tx->opts, &w);
+    push_header(p, &h, tx->opts);
     emit(st, p, &w);
     return 0;
 }

@@ -8,13 +8,15 @@
 
 struct stack;
 struct icmp_error;
+struct ipv4_opts;
 
 enum ip_df { IP_DF_CLEAR, IP_DF_SET };
 
 struct ip_tx {
     struct ip_addr src, dst;
     uint8_t proto, ttl, tos;
-    uint8_t df;    /* enum ip_df: RFC 6864 lets ID be 0 for atomic datagrams */
+    uint8_t df; /* enum ip_df: RFC 6864 lets ID be 0 for atomic datagrams */
+    const struct ipv4_opts *opts; /* NULL: none */
     bool link_mtu; /* the link's MTU counts, not what was learned of the path */
 };
 

@@ -68,9 +68,10 @@ struct rxpkt {
     const uint8_t *l4; /* transport header */
     uint32_t l4_len;   /* transport header and payload */
     struct netio_meta meta;
-    bool csum_ok;   /* transport checksum needs no check (meta said so) */
-    bool looped;    /* came from ourselves */
-    bool multicast; /* link-layer or IP multicast or broadcast: no errors */
+    bool csum_ok;      /* transport checksum needs no check (meta said so) */
+    bool looped;       /* came from ourselves */
+    bool source_route; /* among the IP options, and accepted */
+    bool multicast;    /* link-layer or IP multicast or broadcast: no errors */
     struct ip_addr src, dst;
     uint8_t proto, ttl, tos;
 };

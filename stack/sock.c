@@ -126,6 +126,7 @@ void sock_free(struct stack *st, struct sock *so) {
         demux_remove(st, d, so);
     source_gone(st, &so->src);
     list_remove(&so->all_link);
+    sock_ipopts_free(st, so);
     COUNT(st, sock_freed);
     mem_free(st, so, proto_of(so)->size);
 }

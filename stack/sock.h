@@ -45,11 +45,14 @@ struct sock {
     bool reuseaddr, reuseport, keepalive, broadcast, oobinline;
     bool v6only, recverr, pktinfo, recvttl, recvtos;
     bool freebind, bind_no_port;
+    bool ipopts_given; /* by the program, not by the peer's source route */
     bool sndbuf_locked, rcvbuf_locked; /* set by the program: no autotuning */
     uint8_t ttl, tos, mtu_discover, priority;
     int32_t linger; /* -1 off; seconds */
     int32_t rcvlowat;
     uint32_t sndbuf, rcvbuf; /* bytes, as read back by getsockopt */
+
+    struct ipv4_opts *ipopts; /* of packets sent; NULL: none (ipopt.c) */
 
     int error; /* pending SO_ERROR, positive errno */
     struct endpoint local, remote;
@@ -108,6 +111,14 @@ void sock_event(struct stack *st, struct sock *so, uint32_t events);
 void sock_set_error(struct stack *st, struct sock *so, int err);
 /* Fetch and clear the pending error. */
 int sock_take_error(struct sock *so);
+
+/* ipopt.c: a listener's options to its child; the way back of a packet with a
+ * source route; none any more */
+void sock_ipopts_inherit(struct stack *st, struct sock *child,
+                         const struct sock *parent);
+void sock_ipopts_return(struct stack *st, struct sock *so,
+                        const struct rxpkt *rx);
+void sock_ipopts_free(struct stack *st, struct sock *so);
 
 /* Options common to all transports (options.c); -ENOPROTOOPT: none of them. */
 int sock_setopt(struct sock *so, enum stack_opt opt, int64_t v);

@@ -297,6 +297,11 @@ int stack_setopt(struct stack *st, struct sock *so, enum stack_opt opt,
                  int64_t value);
 int stack_getopt(struct stack *st, struct sock *so, enum stack_opt opt,
                  int64_t *value);
+/* IP_OPTIONS (ip(7)): at most 40 bytes, 0 for none; -EINVAL, -ENOBUFS. What is
+ * read is also a source route that the peer's packets came along. */
+int stack_set_ip_options(struct stack *st, struct sock *so, const void *p,
+                         size_t len);
+size_t stack_get_ip_options(struct sock *so, uint8_t buf[40]);
 /* The congestion control of that name, as STACK_OPT_CONGESTION wants it, or
  * -ENOENT; and the name of such a number (NULL: there is none). */
 int stack_cc_find(const char *name);

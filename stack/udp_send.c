@@ -108,6 +108,7 @@ static int address(struct stack *st, struct sock *so, const struct stack_msg *m,
     o->tx.proto = IP_PROTO_UDP;
     o->tx.ttl = ip_is_multicast(&o->to.ip) ? MULTICAST_TTL : so->ttl;
     o->tx.tos = so->tos;
+    o->tx.opts = so->ipopts;
     if (m && m->ttl > 0)
         o->tx.ttl = (uint8_t)m->ttl;
     if (m && m->tos >= 0)

@@ -202,6 +202,8 @@ enum tcp_step tcp_step_ack(struct stack *st, struct tcp_sock *tp,
         tcp_challenge_ack(st, tp, seg);
         return TCP_STEP_DONE;
     }
+    if (seg->rx->source_route)
+        sock_ipopts_return(st, &tp->so, seg->rx);
     tcp_ecn_in(st, tp, seg);
     process_ack(st, tp, seg);
     if (tp->fin_sent && tp->snd_una == tp->snd_nxt)

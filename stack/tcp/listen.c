@@ -225,6 +225,9 @@ static struct tcp_sock *new_child(struct stack *st, struct tcp_sock *lp,
         return NULL;
     struct tcp_sock *tp = tcp_of(so);
     name_child(tp, lp, seg);
+    sock_ipopts_inherit(st, so, &lp->so);
+    if (seg->rx->source_route)
+        sock_ipopts_return(st, so, seg->rx);
     if (demux_insert(st, &st->sh->tcp, so) < 0) {
         tcp_free(st, tp);
         return NULL;

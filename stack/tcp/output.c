@@ -21,6 +21,7 @@
  * no ACK will come to wake us, so the persist timer must (output_timers).
  */
 #include "stack/tcp/cc.h"
+#include "stack/wire/ipv4_opts.h"
 
 /* Sizes for one run of tcp_output. They are worked out once: pipe is a walk over
  * the scoreboard, and grows here by what is sent. */
@@ -48,6 +49,8 @@ void tcp_sync_mss(struct stack *st, struct tcp_sock *tp) {
     uint32_t mtu = ip_path_mtu(st, &tp->so.remote.ip);
     uint32_t base = mtu > ip + TCP_HDR_MIN ? mtu - ip - TCP_HDR_MIN : 0;
     base = min_u32(base, tp->peer_mss);
+    if (tp->so.ipopts) /* RFC 9293 section 3.7.1: Eff.snd.MSS without them */
+        base -= min_u32(base, tp->so.ipopts->len);
     if (tp->user_mss)
         base = min_u32(base, tp->user_mss);
     tp->mss_base = (uint16_t)max_u32(base, TCP_MSS_MIN);
@@ -355,7 +358,8 @@ void tcp_output(struct stack *st, struct tcp_sock *tp) {
     if (tp->probe_due)
         output_probe(st, tp);
     struct run r = {.mss = tcp_eff_mss(tp), .pipe = tcp_pipe(tp)};
-    r.gso = burst_goal(tp, r.mss);
+    /* not every device repeats IP options */
+    r.gso = tp->so.ipopts ? r.mss : burst_goal(tp, r.mss);
     tp->cwnd_limited = false;
     output_lost(st, tp, &r);
     if (tp->tlp_due)

@@ -25,6 +25,7 @@ static struct ip_tx conn_tx(const struct tcp_sock *tp) {
         .proto = 6,
         .ttl = tp->so.ttl,
         .tos = tp->so.tos,
+        .opts = tp->so.ipopts,
         .df = tp->so.mtu_discover ? IP_DF_SET : IP_DF_CLEAR,
     };
 }

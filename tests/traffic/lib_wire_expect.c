@@ -60,8 +60,23 @@ static void check_csum(const struct got *g, unsigned at, uint64_t pseudo,
     }
 }
 
+/* Where the packet goes in the end: what a source route lists last (RFC 9293
+ * section 3.1 wants that in the pseudo header). */
+static uint32_t final_destination(const struct got *g) {
+    const uint8_t *l3 = g->frame + ETH_HDR_LEN;
+    for (unsigned at = IPV4_HDR_MIN; at < g->ip.hdr_len && l3[at];) {
+        if (l3[at] == 131 || l3[at] == 137) {
+            const uint8_t *d = l3 + at + l3[at + 1] - 4;
+            return IP4(d[0], d[1], d[2], d[3]);
+        }
+        at += l3[at] == 1 ? 1 : l3[at + 1];
+    }
+    return g->ip.dst;
+}
+
 static uint64_t pseudo_sum(const struct got *g) {
-    struct ip_addr s = ip_from_v4(g->ip.src), d = ip_from_v4(g->ip.dst);
+    struct ip_addr s = ip_from_v4(g->ip.src);
+    struct ip_addr d = ip_from_v4(final_destination(g));
     return csum_pseudo(&s, &d, g->ip.proto, g->ip.payload_len);
 }
 
