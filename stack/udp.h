@@ -22,7 +22,8 @@ struct udp_dgram {
 struct udp_error {
     struct list_node link;
     uint32_t size;
-    uint32_t len; /* payload that the error quoted */
+    uint32_t len;     /* payload that the error quoted */
+    uint64_t arrived; /* when, by the stack's clock */
     struct stack_icmp_error info;
     struct endpoint to; /* where the datagram had been sent */
     uint8_t data[];

@@ -30,7 +30,8 @@ void udp_error_push(struct stack *st, struct udp_sock *u,
         COUNT(st, drop_udp_errqueue);
         return;
     }
-    *e = (struct udp_error){.size = size, .len = len, .info = *info, .to = *to};
+    *e = (struct udp_error){
+        .size = size, .len = len, .arrived = st->now, .info = *info, .to = *to};
     if (len)
         memcpy(e->data, data, len);
     u->error_bytes += size;
@@ -80,6 +81,7 @@ ssize_t udp_error_recv(struct stack *st, struct udp_sock *u,
         m->has_peer = true;
         m->has_local = false;
         m->error = e->info;
+        m->arrived = e->arrived;
         m->out_flags = STACK_MSG_ERRQUEUE;
         if (done < e->len)
             m->out_flags |= STACK_MSG_TRUNC;

@@ -51,6 +51,14 @@ static void stream(void) {
     close(fd);
 }
 
+/* The time in it changes; that it is of this moment does not. */
+static void print_stamp(const struct cmsghdr *c) {
+    struct timeval tv, *got = (void *)CMSG_DATA(c);
+    gettimeofday(&tv, NULL);
+    printf(" type %d recent %d", c->cmsg_type,
+           labs(tv.tv_sec - got->tv_sec) < 3);
+}
+
 static void datagram(void) {
     struct sockaddr_in to = peer(P_ECHO), from;
     char a[4], b[4], ctl[256];
@@ -91,9 +99,7 @@ static void datagram(void) {
         } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
             printf(" tos %d", *CMSG_DATA(c));
         } else if (c->cmsg_level == SOL_SOCKET) {
-            struct timeval tv, *got = (void *)CMSG_DATA(c);
-            gettimeofday(&tv, NULL);
-            printf(" recent %d", labs(tv.tv_sec - got->tv_sec) < 3);
+            print_stamp(c);
         }
         printf("\n");
     }
@@ -191,6 +197,7 @@ static void error_queue(void) {
     int fd = udp(), one = 1;
     section("MSG_ERRQUEUE");
     NEED(setsockopt(fd, IPPROTO_IP, IP_RECVERR, &one, sizeof(one)));
+    NEED(setsockopt(fd, SOL_SOCKET, SO_TIMESTAMP, &one, sizeof(one)));
     SHOW(sendto(fd, "lost", 4, 0, SA(to)));
     printf("poll %x\n", await(fd, POLLIN));
     struct iovec iov = {buf, sizeof(buf)};
@@ -205,6 +212,10 @@ static void error_queue(void) {
     printf("flags %x ", h.msg_flags);
     print_name(&h);
     struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+    if (c && c->cmsg_level == SOL_SOCKET) {
+        print_stamp(c);
+        c = CMSG_NXTHDR(&h, c);
+    }
     if (c) {
         struct sock_extended_err *e = (void *)CMSG_DATA(c);
         struct sockaddr_in *o = (void *)SO_EE_OFFENDER(e);

@@ -26,7 +26,7 @@ def ncat_exec(t):
     for i, c in enumerate(clients):
         c.wait()
         t.same(f"got{i}", "64K")
-    s = t.server("socat -u TCP4-LISTEN:7109 CREATE:got", 7109)
+    s = t.server("socat -u TCP4-LISTEN:7109,reuseaddr CREATE:got", 7109)
     t.client(["ncat", "--sh-exec", f"cat {t.www}/64K", t.host, "7109"])
     s.wait()
     t.same("got", "64K")
@@ -35,11 +35,11 @@ def ncat_exec(t):
 @row(client="socat", server="socat", what="1 MiB out; 1 MiB in",
      oracle="checksum", forms="plain stackrun")
 def socat(t):
-    s = t.server("socat -u TCP4-LISTEN:7103 CREATE:got", 7103)
+    s = t.server("socat -u TCP4-LISTEN:7103,reuseaddr CREATE:got", 7103)
     t.client(f"socat -u OPEN:{t.www}/1M TCP4:{t.host}:7103")
     s.wait()
     t.same("got", "1M")
-    s = t.server(f"socat -u OPEN:{t.www}/1M TCP4-LISTEN:7104", 7104)
+    s = t.server(f"socat -u OPEN:{t.www}/1M TCP4-LISTEN:7104,reuseaddr", 7104)
     t.client(f"socat -u TCP4:{t.host}:7104 CREATE:got2")
     t.same("got2", "1M")
 
