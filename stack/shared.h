@@ -54,6 +54,7 @@ struct shared {
     uint8_t mac[6];
     bool link_up;
     uint32_t mtu;
+    uint32_t superframe; /* longest frame to be cut by the device */
 
     struct heap heap;
     struct chunk *landing; /* where frames are received, see buf.c */

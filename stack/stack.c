@@ -33,6 +33,9 @@
 #define PAGE 4096u
 #define MTU_MIN 576u /* RFC 791, section 3.2: every host takes this much */
 #define MTU_MAX 65535u
+/* What every device takes: IP's longest packet. */
+#define SUPERFRAME_MIN 65535u
+#define SUPERFRAME_MAX 524288u /* Linux's GSO_MAX_SIZE, 8 * 65535, or less */
 #define ARENA_MIN (1u << 20)
 /* Frames start here in the room, so that IP headers are aligned. */
 #define RX_SKEW 2
@@ -45,7 +48,10 @@
 static bool valid(const void *base, size_t size,
                   const struct stack_config *cfg) {
     return (uintptr_t)base % PAGE == 0 && size >= ARENA_MIN &&
-           cfg->mtu >= MTU_MIN && cfg->mtu <= MTU_MAX && (cfg->mac[0] & 1) == 0;
+           cfg->mtu >= MTU_MIN && cfg->mtu <= MTU_MAX &&
+           (cfg->mac[0] & 1) == 0 &&
+           (!cfg->superframe || (cfg->superframe >= SUPERFRAME_MIN &&
+                                 cfg->superframe <= SUPERFRAME_MAX));
 }
 
 /* Fill in what needs no memory. */
@@ -57,6 +63,7 @@ static void format(struct shared *sh, void *base, size_t size,
     memcpy(sh->mac, cfg->mac, sizeof(sh->mac));
     sh->link_up = true;
     sh->mtu = cfg->mtu;
+    sh->superframe = cfg->superframe ? cfg->superframe : SUPERFRAME_MIN;
     random_init(sh, cfg->seed);
     stack_tunes_default(&sh->tune);
     timer_init(&sh->timers, cfg->now);

@@ -46,6 +46,8 @@ struct pollset;
 struct stack_config {
     uint8_t mac[6];
     uint32_t mtu;           /* of the link, IP packet bytes; >= 576 */
+    uint32_t superframe;    /* longest TCP superframe the link cuts, bytes
+                               of frame; 0: 65,535 */
     struct ip_addr addr;    /* our address (IPv4-mapped) */
     uint8_t prefix_len;     /* of the IPv4 address, 0..32 */
     struct ip_addr gateway; /* all zero: none */

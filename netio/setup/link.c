@@ -27,6 +27,9 @@
 #define IF_OPER_DORMANT 5u
 #define IF_OPER_UP 6u
 
+/* IFLA_GSO_IPV4_MAX_SIZE, newer than some headers */
+#define LINK_GSO_IPV4_MAX_SIZE 63
+
 /* libnl's error numbers (netlink/errno.h) to -errno: those that our callers
  * have words for; the rest are -EINVAL, as most of them mean that the kernel
  * did not like the request. */
@@ -145,6 +148,53 @@ int link_set_mtu(struct nl_sock *nl, unsigned ifindex, uint32_t mtu) {
     if (change)
         rtnl_link_set_mtu(change, mtu);
     return change_link(nl, ifindex, change);
+}
+
+/* libnl knows neither attribute (linux/if_link.h, Linux 6.3): by hand. */
+static struct nl_msg *link_message(int type, unsigned ifindex) {
+    struct ifinfomsg ifi = {.ifi_index = (int)ifindex};
+    struct nl_msg *m = nlmsg_alloc_simple(type, 0);
+
+    if (m && nlmsg_append(m, &ifi, sizeof(ifi), NLMSG_ALIGNTO) < 0) {
+        nlmsg_free(m);
+        m = NULL;
+    }
+    return m;
+}
+
+/* Older kernels ignore attributes they do not know: see what came of it. */
+static int read_superframe(struct nl_msg *m, void *out) {
+    struct nlattr *a = nlmsg_find_attr(nlmsg_hdr(m), sizeof(struct ifinfomsg),
+                                       LINK_GSO_IPV4_MAX_SIZE);
+
+    if (a)
+        *(uint32_t *)out = nla_get_u32(a);
+    return NL_OK;
+}
+
+int link_set_superframe(struct nl_sock *nl, unsigned ifindex, uint32_t bytes) {
+    struct nl_msg *set = link_message(RTM_NEWLINK, ifindex);
+    struct nl_msg *get = link_message(RTM_GETLINK, ifindex);
+    uint32_t now = 0;
+    int r = -NLE_NOMEM;
+
+    if (set && get)
+        r = nla_put_u32(set, LINK_GSO_IPV4_MAX_SIZE, bytes);
+    if (r < 0) {
+        nlmsg_free(set);
+        nlmsg_free(get);
+        return nl_errno(r);
+    }
+    r = nl_send_sync(nl, set); /* frees it */
+    nl_socket_modify_cb(nl, NL_CB_VALID, NL_CB_CUSTOM, read_superframe, &now);
+    if (r >= 0)
+        r = nl_send_sync(nl, get);
+    else
+        nlmsg_free(get);
+    nl_socket_modify_cb(nl, NL_CB_VALID, NL_CB_DEFAULT, NULL, NULL);
+    if (r < 0)
+        return nl_errno(r);
+    return now == bytes ? 0 : -EOPNOTSUPP;
 }
 
 int link_delete(struct nl_sock *nl, unsigned ifindex) {

@@ -25,6 +25,9 @@ int link_set_up(struct nl_sock *nl, unsigned ifindex, bool up);
  * the kernel activates its queue some time after the link came up. */
 void link_wait_ready(struct nl_sock *nl, unsigned ifindex);
 int link_set_mtu(struct nl_sock *nl, unsigned ifindex, uint32_t mtu);
+/* Let the device take IPv4 superframes of up to `bytes` (frame), Linux 6.3.
+ * -EOPNOTSUPP on older kernels. */
+int link_set_superframe(struct nl_sock *nl, unsigned ifindex, uint32_t bytes);
 int link_delete(struct nl_sock *nl, unsigned ifindex);
 /* A macvlan in bridge mode with this MAC. */
 int link_add_macvlan(struct nl_sock *nl, const char *name, unsigned parent,

@@ -35,6 +35,7 @@ struct setup_result {
     unsigned ifindex;
     uint8_t mac[6]; /* to send from */
     uint32_t mtu;
+    uint32_t superframe; /* longest frame the device takes to be cut */
     struct ip_addr addr;
     uint8_t prefix_len;
     struct ip_addr gateway;

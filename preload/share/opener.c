@@ -267,6 +267,7 @@ static void fill_config(struct stack_config *cfg, const struct setup_reply *r) {
     memset(cfg, 0, sizeof(*cfg));
     memcpy(cfg->mac, r->mac, sizeof(cfg->mac));
     cfg->mtu = r->mtu;
+    cfg->superframe = r->superframe;
     cfg->addr = r->addr;
     cfg->prefix_len = r->prefix_len;
     cfg->gateway = r->gw;

@@ -18,7 +18,7 @@ struct setup_reply {
     char dev[16]; /* the device that was opened or created */
     uint8_t mac[6];
     uint8_t prefix_len;
-    uint32_t mtu;
+    uint32_t mtu, superframe; /* as setup_result */
     struct ip_addr addr, gw;
 };
 

@@ -170,9 +170,11 @@ static bool tail_may_go(struct stack *st, struct tcp_sock *tp) {
  * unit, and never concerns a conversation. */
 static bool gathering(const struct tcp_sock *tp, const struct run *r,
                       uint32_t unsent) {
-    bool calm = tp->ca_state == TCP_CA_OPEN && !tp->dupacks && !tp->board;
-    return unsent < r->gso / 2 && calm && !tp->nodelay && !tp->fin_queued &&
-           !tp->force_push && !tp->urg_sending && r->pipe >= 2 * r->gso;
+    bool calm =
+        tp->ca_state == TCP_CA_OPEN && !tp->dupacks && !tcp_board_bytes(tp);
+    return unsent < r->gso / 2 && calm && tcp_near(tp) && !tp->nodelay &&
+           !tp->fin_queued && !tp->force_push && !tp->urg_sending &&
+           r->pipe >= 2 * r->gso;
 }
 
 /* How many of `unsent` bytes may leave as the next segment? RFC 9293 section
@@ -332,15 +334,17 @@ static void output_timers(struct stack *st, struct tcp_sock *tp,
  * away, but no less than two segments; anything goes where the round trip is
  * short (half of it for each 512 us more). Sizes as Linux's tcp_tso_autosize.
  */
-static uint32_t burst_goal(const struct tcp_sock *tp, uint32_t mss) {
+static uint32_t burst_goal(const struct stack *st, const struct tcp_sock *tp,
+                           uint32_t mss) {
+    uint32_t limit = st->sh->superframe - TCP_SUPER_HDRS;
     uint32_t rtt_us = max_u32(tp->srtt8 >> 3, 1);
     uint64_t goal = (uint64_t)tp->cwnd * 1000 / rtt_us;
     goal += tp->cwnd < tp->ssthresh ? goal : goal / 4;
     uint32_t halvings = tp->min_rtt >> 9;
     if (halvings < 16)
-        goal += TCP_GSO_MAX >> halvings;
-    uint32_t most = goal < TCP_GSO_MAX ? (uint32_t)goal : TCP_GSO_MAX;
-    uint32_t least = 2 * mss < TCP_GSO_MAX ? 2 : 1;
+        goal += limit >> halvings;
+    uint32_t most = goal < limit ? (uint32_t)goal : limit;
+    uint32_t least = 2 * mss < limit ? 2 : 1;
     return max_u32(most / mss, least) * mss;
 }
 
@@ -359,7 +363,7 @@ void tcp_output(struct stack *st, struct tcp_sock *tp) {
         output_probe(st, tp);
     struct run r = {.mss = tcp_eff_mss(tp), .pipe = tcp_pipe(tp)};
     /* not every device repeats IP options */
-    r.gso = tp->so.ipopts ? r.mss : burst_goal(tp, r.mss);
+    r.gso = tp->so.ipopts ? r.mss : burst_goal(st, tp, r.mss);
     tp->cwnd_limited = false;
     output_lost(st, tp, &r);
     if (tp->tlp_due)

@@ -98,9 +98,11 @@ enum tcp_urg { TCP_URG_NONE, TCP_URG_NOTYET, TCP_URG_HERE, TCP_URG_READ };
 #define TCP_RCV_START (1024u * 1024)   /* window offered from the start... */
 #define TCP_RCV_MAX (6u * 1024 * 1024) /* ...and what tuning may make of it */
 #define TCP_SND_START (256u * 1024)
-#define TCP_SND_NEAR (2u * 1024 * 1024) /* round trips under 1 ms */
+#define TCP_SND_NEAR (768u * 1024) /* round trips under 1 ms */
 #define TCP_SND_MAX (4u * 1024 * 1024)
-#define TCP_GSO_MAX 65000u /* payload of a superframe at most */
+#define TCP_SUPER_HDRS 94u /* of a superframe: Ethernet, IPv4, 60 of TCP */
+/* Payload of a superframe that every device takes. */
+#define TCP_GSO_MAX (65535u - TCP_SUPER_HDRS)
 #define TCP_ACK_BULK (256u * 1024)
 #define TCP_SOMAXCONN 4096
 #define TCP_DUPTHRESH 3
@@ -319,6 +321,10 @@ static inline uint32_t tcp_smss(const struct tcp_sock *tp) {
 static inline bool tcp_synchronized(const struct tcp_sock *tp) {
     return !TCP_IN(tp, CLOSE) && !TCP_IN(tp, LISTEN) && !TCP_IN(tp, SYN_SENT) &&
            !TCP_IN(tp, SYN_RECV);
+}
+/* Is the peer a LAN, or a neighbour on this machine, away? */
+static inline bool tcp_near(const struct tcp_sock *tp) {
+    return tp->min_rtt && tp->min_rtt < 1000;
 }
 static inline uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 static inline uint32_t max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }

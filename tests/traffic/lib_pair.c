@@ -122,6 +122,7 @@ static void side_open(struct pair *p, int side, struct netio *wire) {
     struct stack_config c = {
         .mac = {2, 0, 0, 0, 0, (uint8_t)(side + 1)},
         .mtu = p->cfg.mtu,
+        .superframe = p->cfg.superframe,
         .prefix_len = 24,
         .now = p->now,
     };

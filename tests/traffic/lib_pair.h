@@ -42,6 +42,7 @@ struct pair_config {
     const char *fault[2]; /* what the link does to frames of A and of B */
     uint64_t seed;        /* of everything random; 0: 1 */
     uint32_t mtu;         /* bytes of an IP packet; 0: 1500 */
+    uint32_t superframe;  /* longest one a device takes; 0: the usual */
     bool plain;           /* the wire carries no superframes */
     bool no_police;       /* frames may break rules (tests that forge) */
     size_t arena;         /* bytes of each stack's memory; 0: 64 MiB */

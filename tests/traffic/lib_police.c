@@ -265,13 +265,19 @@ static void learn_segment(struct police *po, const struct seg *s) {
     c->their_ack = true;
 }
 
+/* Bytes of an IP packet: 0 in the header stands for more than it can say. */
+static uint32_t ip_length(const uint8_t *ip, uint32_t len, uint8_t gso) {
+    uint32_t total = rd16(ip + 2);
+    return !total && gso && len > 65535 ? len : total;
+}
+
 static void learn(struct police *po, const uint8_t *f, uint32_t len,
                   const struct netio_meta *m) {
     struct seg s;
     if (len < 34 || rd16(f + 12) != 0x0800)
         return;
     const uint8_t *ip = f + 14;
-    uint32_t hl = (ip[0] & 15) * 4u, total = rd16(ip + 2);
+    uint32_t hl = (ip[0] & 15) * 4u, total = ip_length(ip, len - 14, m->gso);
     if (ip[0] >> 4 != 4 || hl < 20 || total < hl || total > len - 14 ||
         sum16(0, ip, hl) != 0xffff || ip[9] != 6 || (rd16(ip + 6) & 0x3fff))
         return;
@@ -457,7 +463,7 @@ static void judge_sum(struct police *po, const uint8_t *f, uint32_t total,
 static void judge_ip(struct police *po, const uint8_t *f, uint32_t len,
                      const struct netio_meta *m) {
     const uint8_t *ip = f + 14;
-    uint32_t hl = (ip[0] & 15) * 4u, total = rd16(ip + 2);
+    uint32_t hl = (ip[0] & 15) * 4u, total = ip_length(ip, len - 14, m->gso);
     uint32_t mtu = po->p->cfg.mtu;
     LAW(po, len >= 34 && ip[0] >> 4 == 4 && hl >= 20, "%u", len);
     LAW(po, total == len - 14, "IP length %u in a frame of %u", total, len);

@@ -61,6 +61,16 @@ Test(pair_bulk, superframes_are_used) {
     pair_end(p);
 }
 
+/* Longer than an IP packet can say: its length field is 0. */
+static void big_superframes(bool plain) {
+    struct plan plan = {.write_max = 300000, .read_max = 300000};
+    transfer(&(struct pair_config){.superframe = 196607, .plain = plain},
+             16 * MIB, &plan);
+}
+
+Test(pair_bulk, big_superframes) { big_superframes(false); }
+Test(pair_bulk, big_superframes_cut) { big_superframes(true); }
+
 Test(pair_bulk, smallest_mtu) {
     transfer(&(struct pair_config){.mtu = 576}, MIB, NULL);
 }

@@ -44,6 +44,7 @@ void device_describe(const struct settings *s, const struct setup_result *res,
     out->arena_size = s->arena;
     memcpy(out->cfg.mac, res->mac, sizeof(res->mac));
     out->cfg.mtu = res->mtu;
+    out->cfg.superframe = res->superframe;
     out->cfg.addr = res->addr;
     out->cfg.prefix_len = res->prefix_len;
     out->cfg.gateway = res->gateway;
@@ -92,6 +93,7 @@ static int open_for_reply(const struct settings *s, struct setup_result *res,
     memcpy(r->mac, res->mac, sizeof(r->mac));
     r->prefix_len = res->prefix_len;
     r->mtu = res->mtu;
+    r->superframe = res->superframe;
     r->addr = res->addr;
     r->gw = res->gateway;
     return res->packet_fd;
