@@ -49,6 +49,18 @@ int opt_get_obsolete(struct file *f, int name, void *val, socklen_t *len) {
     return int_out(0, val, len);
 }
 
+/* TCP_THIN_DUPACK: the kernel dropped what it did, not its check. */
+int opt_set_thindupack(struct file *f, int name, const void *val,
+                       socklen_t len) {
+    int64_t v = 0;
+    int r = opt_int_in(IPPROTO_TCP, val, len, &v);
+    return r == 0 && (v < 0 || v > 1) ? -EINVAL : r;
+}
+
+int opt_get_thindupack(struct file *f, int name, void *val, socklen_t *len) {
+    return int_out(0, val, len);
+}
+
 /* ---- time-outs ---------------------------------------------------------------- */
 
 /* Negative: no waiting at all, which 1 ns is near enough to (socket(7)). */
@@ -218,6 +230,57 @@ int opt_set_ifindex(struct file *f, int name, const void *val, socklen_t len) {
 
 int opt_get_ifindex(struct file *f, int name, void *val, socklen_t *len) {
     return int_out(f->on_device ? msg_link_index() : 0, val, len);
+}
+
+/* ip(7): an address, or struct ip_mreq or ip_mreqn. */
+int opt_set_mcastif(struct file *f, int name, const void *val, socklen_t len) {
+    struct ip_mreqn m = {0};
+    struct stack_link link;
+    int r = 0;
+    if (sock_is_stream(f) || len < sizeof(m.imr_address))
+        return -EINVAL;
+    if (len >= sizeof(struct ip_mreq))
+        r = user_read(&m, val,
+                      len < sizeof(m) ? sizeof(struct ip_mreq) : sizeof(m));
+    else
+        r = user_read(&m.imr_address, val, sizeof(m.imr_address));
+    if (r < 0)
+        return r;
+    stack_link_info(self.st, &link);
+    uint32_t ip = ntohl(m.imr_address.s_addr);
+    bool ours = m.imr_ifindex ? m.imr_ifindex == msg_link_index()
+                              : !ip || ip == ip_to_v4(&link.addr);
+    if (!ours)
+        return -EADDRNOTAVAIL;
+    f->multicast_if = m.imr_address.s_addr;
+    return 0;
+}
+
+int opt_get_mcastif(struct file *f, int name, void *val, socklen_t *len) {
+    return opt_copy_out(&f->multicast_if, sizeof(f->multicast_if), val, len);
+}
+
+/* ip(7): the device's number in network order. */
+int opt_set_unicastif(struct file *f, int name, const void *val,
+                      socklen_t len) {
+    int32_t index;
+    if (len != sizeof(index))
+        return -EINVAL;
+    int r = user_read(&index, val, sizeof(index));
+    if (r < 0)
+        return r;
+    int n = (int)ntohl((uint32_t)index);
+    if (n && n != msg_link_index())
+        return -EADDRNOTAVAIL;
+    f->unicast_if = n;
+    return 0;
+}
+
+int opt_get_unicastif(struct file *f, int name, void *val, socklen_t *len) {
+    uint8_t byte = 0;
+    if (*len && *len < sizeof(f->unicast_if) && f->unicast_if == 0)
+        return opt_copy_out(&byte, 1, val, len); /* ip(7): small values */
+    return opt_copy_out(&f->unicast_if, sizeof(f->unicast_if), val, len);
 }
 
 /* ---- TCP ------------------------------------------------------------------------------ */

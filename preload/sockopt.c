@@ -205,16 +205,30 @@ int opt_kept_value(const struct file *f, const struct opt_row *d) {
     return v ? (int16_t)(v & 0xffff) : d->value;
 }
 
-/* Flags take any value, but for IPV6_MULTICAST_LOOP; -1 means the initial one
+/* Flags take any value, but for three; -1 means the initial one
  * where it is allowed. */
 static int set_kept(struct file *f, const struct opt_row *d, int64_t v) {
     bool flag = d->low == 0 && d->high == 1;
-    if (flag && d->id != KEPT_IPV6_MULTICAST_LOOP)
+    bool strict = d->id == KEPT_IPV6_MULTICAST_LOOP ||
+                  d->id == KEPT_IPV6_RECVERR_RFC4884 ||
+                  d->id == KEPT_IP_MULTICAST_ALL;
+    if (flag && !strict)
         v = v != 0;
     if (v < d->low || v > d->high)
         return -EINVAL;
     f->kept[d->id] = KEPT_IS_SET | (uint16_t)(v < 0 ? d->value : v);
     return 0;
+}
+
+/* Of IPPROTO_IP, Linux takes no value for 0 but with these. */
+static bool wants_byte(int name) {
+    return name == IP_FREEBIND || name == IP_MULTICAST_TTL ||
+           name == IP_MULTICAST_LOOP || name == IP_MULTICAST_ALL;
+}
+
+/* Can any value of it be set? */
+static bool settable(const struct opt_row *d) {
+    return d && (d->class == OPT_KEPT || d->writable);
 }
 
 /* Lock held. */
@@ -228,6 +242,10 @@ static int set_file(struct file *f, int level, int name, const void *val,
     const struct opt_row *d = find(level, name);
     if (d && d->set)
         return d->set(f, name, val, len);
+    if (level == IPPROTO_IP && !settable(d)) /* the value is not looked at */
+        return opt_refuse(d ? -d->no_set : -ENOPROTOOPT);
+    if (level == IPPROTO_IP && len == 0 && wants_byte(d->name))
+        return -EINVAL;
     int r = d && d->class == OPT_STACK && d->kind == OPT_LINGER
                 ? linger_in(val, len, &v)
                 : opt_int_in(level, val, len, &v);
@@ -274,7 +292,7 @@ static int get_file(struct file *f, int level, int name, void *val,
     int r = user_read(&room, len, sizeof(room));
     if (r < 0)
         return r;
-    if ((int)room < 0)
+    if ((int)room < 0 && level != IPPROTO_IPV6) /* unsigned there */
         return -EINVAL;
     if (!level_fits(f, level))
         return opt_refuse(-EOPNOTSUPP); /* setsockopt says ENOPROTOOPT */

@@ -39,6 +39,7 @@ static const struct {
     {STACK_OPT_RECVTOS, offsetof(struct sock, recvtos)},
     {STACK_OPT_BIND_NO_PORT, offsetof(struct sock, bind_no_port)},
     {STACK_OPT_FREEBIND, offsetof(struct sock, freebind)},
+    {STACK_OPT_NO_CHECK, offsetof(struct sock, no_check)},
 };
 
 /* The flag behind a yes-or-no option; NULL if it is none. */
@@ -71,6 +72,14 @@ static int set_ttl(struct sock *so, int64_t v) {
     if (v != -1 && (v < 1 || v > 255))
         return -EINVAL;
     so->ttl = v == -1 ? TTL_DEFAULT : (uint8_t)v;
+    return 0;
+}
+
+/* IP_MULTICAST_TTL: 0 is not to leave this host (RFC 1112, section 6.1). */
+static int set_multicast_ttl(struct sock *so, int64_t v) {
+    if (so->kind == SOCK_TCP || v < -1 || v > 255)
+        return -EINVAL;
+    so->multicast_ttl = v == -1 ? 1 : (uint8_t)v;
     return 0;
 }
 
@@ -129,6 +138,8 @@ int sock_setopt(struct sock *so, enum stack_opt opt, int64_t v) {
         return 0;
     case STACK_OPT_TTL:
         return set_ttl(so, v);
+    case STACK_OPT_MULTICAST_TTL:
+        return set_multicast_ttl(so, v);
     case STACK_OPT_TOS:
         return set_tos(so, v);
     case STACK_OPT_MTU_DISCOVER:
@@ -179,6 +190,9 @@ int sock_getopt(struct stack *st, struct sock *so, enum stack_opt opt,
         return 0;
     case STACK_OPT_TTL:
         *v = so->ttl;
+        return 0;
+    case STACK_OPT_MULTICAST_TTL:
+        *v = so->multicast_ttl;
         return 0;
     case STACK_OPT_TOS:
         *v = so->tos;

@@ -52,6 +52,7 @@ static const struct sock_proto *proto_of(const struct sock *so) {
 static void sock_defaults(struct stack *st, struct sock *so) {
     bool tcp = so->kind == SOCK_TCP;
     so->ttl = 64;
+    so->multicast_ttl = 1; /* RFC 1112, section 6.1 */
     so->linger = -1;
     so->mtu_discover = 1; /* IP_PMTUDISC_WANT */
     so->rcvlowat = 1;
@@ -96,6 +97,7 @@ void sock_inherit(struct sock *child, const struct sock *parent) {
     child->freebind = parent->freebind;
     child->sndbuf_locked = parent->sndbuf_locked;
     child->rcvbuf_locked = parent->rcvbuf_locked;
+    child->no_check = parent->no_check;
     child->ttl = parent->ttl;
     child->tos = parent->tos;
     child->mtu_discover = parent->mtu_discover;

@@ -44,10 +44,10 @@ struct sock {
     /* options, see options.def; defaults from sock_defaults() */
     bool reuseaddr, reuseport, keepalive, broadcast, oobinline;
     bool v6only, recverr, pktinfo, recvttl, recvtos;
-    bool freebind, bind_no_port;
+    bool freebind, bind_no_port, no_check;
     bool ipopts_given; /* by the program, not by the peer's source route */
     bool sndbuf_locked, rcvbuf_locked; /* set by the program: no autotuning */
-    uint8_t ttl, tos, mtu_discover, priority;
+    uint8_t ttl, multicast_ttl, tos, mtu_discover, priority;
     int32_t linger; /* -1 off; seconds */
     int32_t rcvlowat;
     uint32_t sndbuf, rcvbuf; /* bytes, as read back by getsockopt */

@@ -282,9 +282,11 @@ static ssize_t udp_recv(struct stack *st, struct sock *so,
 
 /* ---- options -------------------------------------------------------- */
 
-/* No option of UDP's own level yet: sock.c answers for the common ones. */
+/* sock.c answers for the common ones. */
 static int udp_setopt(struct stack *st, struct sock *so, enum stack_opt opt,
                       int64_t v) {
+    if (opt == STACK_OPT_UDP_CORK)
+        return udp_set_cork(st, udp_of(so), v);
     return -ENOPROTOOPT;
 }
 
@@ -295,6 +297,9 @@ static int udp_getopt(struct stack *st, struct sock *so, enum stack_opt opt,
     switch (opt) {
     case STACK_OPT_INQ:
         *v = d ? d->len : 0;
+        return 0;
+    case STACK_OPT_UDP_CORK:
+        *v = udp_of(so)->cork_option;
         return 0;
     case STACK_OPT_OUTQ:
         *v = 0;

@@ -38,6 +38,7 @@ struct udp_sock {
     /* MSG_MORE: one datagram in the making, sent by the first send without
      * it to the destination of the first one with it. */
     bool corked;
+    bool cork_option; /* UDP_CORK: every send is with MSG_MORE */
     struct bufq cork;
     struct stack_msg cork_msg;
 };
@@ -49,6 +50,8 @@ static inline struct udp_sock *udp_of(struct sock *so) {
 /* udp_send.c: sock_proto.send */
 ssize_t udp_send(struct stack *st, struct sock *so, const struct iovec *iov,
                  int niov, uint32_t flags, const struct stack_msg *m);
+
+int udp_set_cork(struct stack *st, struct udp_sock *u, bool on);
 
 /* udp_error.c */
 /* Queue an error for RECVERR; what does not fit the buffer is counted. */

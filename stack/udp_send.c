@@ -31,13 +31,13 @@ enum { PMTU_DONT, PMTU_WANT, PMTU_DO, PMTU_PROBE, PMTU_INTERFACE, PMTU_OMIT };
 #define COPY_MAX 1500
 _Static_assert(sizeof(((struct stack *)0)->scratch[0]) >= COPY_MAX,
                "pkt_copy_payload cannot refuse so little");
-#define MULTICAST_TTL 1 /* RFC 1112 section 6.1 */
 
 /* One datagram, addressed. */
 struct out {
     struct endpoint to;
     struct ip_tx tx;
     uint16_t sport;
+    bool no_check;
 };
 
 /* Bytes of a gather list, SIZE_MAX when they do not fit a size_t. */
@@ -106,7 +106,8 @@ static int address(struct stack *st, struct sock *so, const struct stack_msg *m,
     o->sport = so->local.port;
     o->tx.dst = o->to.ip;
     o->tx.proto = IP_PROTO_UDP;
-    o->tx.ttl = ip_is_multicast(&o->to.ip) ? MULTICAST_TTL : so->ttl;
+    o->tx.ttl = ip_is_multicast(&o->to.ip) ? so->multicast_ttl : so->ttl;
+    o->no_check = so->no_check;
     o->tx.tos = so->tos;
     o->tx.opts = so->ipopts;
     if (m && m->ttl > 0)
@@ -156,9 +157,11 @@ static void push_header(struct pkt *p, const struct out *o, uint32_t payload) {
     struct udp_hdr h = {.sport = o->sport,
                         .dport = o->to.port,
                         .len = len,
-                        .csum = csum_fold(sum)};
-    p->meta.flags |= NETIO_CSUM_PARTIAL;
-    p->meta.csum_offset = UDP_CSUM_OFFSET;
+                        .csum = o->no_check ? 0 : csum_fold(sum)};
+    if (!o->no_check) { /* SO_NO_CHECK; RFC 768 allows it over IPv4 */
+        p->meta.flags |= NETIO_CSUM_PARTIAL;
+        p->meta.csum_offset = UDP_CSUM_OFFSET;
+    }
     udp_emit(pkt_push(p, UDP_HDR_LEN), &h);
 }
 
@@ -182,6 +185,10 @@ static bool add_payload(struct stack *st, struct pkt *p,
 /* Send n bytes that lie in one piece or few, or may be copied. */
 static int transmit(struct stack *st, const struct out *o,
                     const struct iovec *iov, int niov, uint32_t n) {
+    if (o->tx.ttl == 0) { /* IP_MULTICAST_TTL 0: not beyond this host */
+        COUNT(st, drop_ip_ttl_zero);
+        return 0;
+    }
     struct pkt *p = pkt_new(st);
     bool copied = add_payload(st, p, iov, niov, n);
     push_header(p, o, n);
@@ -256,13 +263,29 @@ static int cork_add(struct stack *st, struct udp_sock *u,
     return rc;
 }
 
+/* UDP_CORK switched off: what was collected leaves (udp(7)). */
+int udp_set_cork(struct stack *st, struct udp_sock *u, bool on) {
+    struct out o;
+    int rc = 0;
+    u->cork_option = on;
+    if (on || !u->corked)
+        return 0;
+    rc = address(st, &u->so, &u->cork_msg, &o);
+    if (rc == 0)
+        rc = choose_df(st, &u->so, &o, u->cork.len);
+    if (rc == 0)
+        rc = cork_push(st, u, &o);
+    uncork(st, u);
+    return rc;
+}
+
 /* Returns the payload's length or a negative errno; never a part, since a
  * datagram goes whole or not at all. sock.c has answered for pending errors and
  * shutdown. */
 ssize_t udp_send(struct stack *st, struct sock *so, const struct iovec *iov,
                  int niov, uint32_t flags, const struct stack_msg *m) {
     struct udp_sock *u = udp_of(so);
-    bool more = flags & STACK_MSG_MORE;
+    bool more = flags & STACK_MSG_MORE || u->cork_option;
     size_t n = iov_bytes(iov, niov);
     struct out o;
     if (n > IPV4_MAX)

@@ -102,3 +102,6 @@ if(TARGET testlib)
   add_test(NAME kills COMMAND kill)
   set_tests_properties(kills PROPERTIES TIMEOUT 400)
 endif()
+
+# ---- options: the table is complete and tests/OPTIONS.md says what it says ---
+add_test(NAME options_table COMMAND ${CMAKE_SOURCE_DIR}/tests/options)

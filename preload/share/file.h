@@ -31,6 +31,8 @@ struct file {
     uint8_t stamp;            /* SO_TIMESTAMP* in force, by its number */
     bool pktinfo6;            /* IPV6_RECVPKTINFO */
     bool on_device;           /* SO_BINDTODEVICE */
+    uint32_t multicast_if;    /* IP_MULTICAST_IF, an address as given */
+    int32_t unicast_if;       /* IP_UNICAST_IF */
     uint32_t in_kernel;       /* FILE_EPOLL: threads in epoll_wait(2) itself */
     bool nested;              /* FILE_EPOLL: holds other epoll sets */
     nstime_t opened;

@@ -37,7 +37,7 @@ static int64_t retrans_to_seconds(uint8_t n) {
 static int set_window_clamp(struct tcp_sock *tp, int64_t v) {
     if (v == 0 && !TCP_IN(tp, CLOSE))
         return -EINVAL;
-    uint32_t n = v < 0 ? UINT32_MAX : (uint32_t)v;
+    uint32_t n = v < 0 ? 1 : (uint32_t)v;
     tp->window_clamp = n ? max_u32(n, CLAMP_MIN) : 0;
     return 0;
 }
