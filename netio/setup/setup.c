@@ -33,8 +33,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "netio/filter.h"
+#include "netio/own.h"
 #include "netio/packet.h"
-#include "netio/setup/filter.h"
 #include "netio/setup/job.h"
 #include "netio/setup/kernel.h"
 
@@ -43,23 +44,6 @@
 #define SUPERFRAME_BIG 196608u
 
 /* ---- the device --------------------------------------------------------- */
-
-/* A stable, locally administered MAC from the device's and our address (FNV-1a
- * hash). */
-static void derive_mac(const uint8_t dev[6], const struct ip_addr *ip,
-                       uint8_t out[6]) {
-    uint64_t h = 0xcbf29ce484222325ull;
-
-    for (int i = 0; i < 6; i++)
-        h = (h ^ dev[i]) * 0x100000001b3ull;
-    for (int i = 0; i < 16; i++)
-        h = (h ^ ip->b[i]) * 0x100000001b3ull;
-    out[0] = 0x02;
-    for (int i = 1; i < 6; i++)
-        out[i] = (uint8_t)(h >> (8 * i));
-    if (!memcmp(out, dev, 6)) /* the device has one of ours already */
-        out[5] ^= 1;
-}
 
 /* Read the facts of device `name` into j->dev. */
 static int look_up(struct job *j, const char *name) {
@@ -90,7 +74,7 @@ static int make_macvlan(struct job *j, char name[16]) {
     if (!j->dev.up)
         return job_fail(j, -ENETDOWN, "%s: is down: \"ip link set %s up\"",
                         q->parent, q->parent);
-    derive_mac(j->dev.mac, &q->addr, mac);
+    own_mac(j->dev.mac, &q->addr, mac);
     if (q->has_mac)
         memcpy(mac, q->mac, 6);
     /* an unnamed macvlan is named after its MAC, so that a second start with
@@ -166,7 +150,7 @@ static int choose_mac(struct job *j) {
 
     /* the kernel's end of a TAP is the other party: it needs a MAC too */
     if (!q->has_mac && takes_any_mac(d))
-        derive_mac(d->mac, &q->addr, j->out->mac);
+        own_mac(d->mac, &q->addr, j->out->mac);
     else
         memcpy(j->out->mac, q->has_mac ? q->mac : d->mac, 6);
     if (!memcmp(j->out->mac, d->mac, 6)) {
@@ -279,12 +263,8 @@ static int ready_socket(struct job *j, int fd, const struct filter *flt) {
 /* The packet socket, or the filter of a TAP, which has no socket. */
 static int open_socket(struct job *j) {
     struct filter flt;
-    char why[256];
-    int r = filter_compile(&flt, j->out->mac, &j->req->addr, j->req->prefix_len,
-                           why, sizeof(why));
 
-    if (r < 0)
-        return job_fail(j, r, "%s: no filter for it: %s", j->addr, why);
+    filter_make(&flt, j->out->mac, &j->req->addr, j->req->prefix_len);
     if (j->req->tap) {
         /* a TAP knows no VLAN tags aside, and has no lock for filters */
         struct sock_fprog p = {
@@ -328,7 +308,7 @@ static int probe(struct job *j) {
         close(fd);
         return job_fail(j, -ENOMEM, "%s: out of memory", j->dev.name);
     }
-    r = setup_probe(io, j->out->mac, &j->req->addr, m);
+    r = own_probe(io, j->out->mac, &j->req->addr, m);
     netio_close(io);
     if (r == -EADDRINUSE)
         return job_fail(

@@ -52,8 +52,3 @@ int setup_open(const struct setup_request *req, struct setup_result *out,
 /* Undo what setup_open did to devices; does not close packet_fd. 0 or -errno;
  * a device that is gone already is fine. */
 int setup_remove(const struct setup_result *res);
-
-/* Does anybody on the link have `addr` (RFC 5227, 2.1.1)? Two probes, about
- * 20 ms. Returns 0, or -EADDRINUSE with the owner in mac, or -errno. */
-int setup_probe(struct netio *io, const uint8_t mac[6],
-                const struct ip_addr *addr, uint8_t owner[6]);

@@ -271,20 +271,15 @@ static void fill_config(struct stack_config *cfg, const struct setup_reply *r) {
     cfg->addr = r->addr;
     cfg->prefix_len = r->prefix_len;
     cfg->gateway = r->gw;
-    cfg->now = share_clock();
-    sys_getrandom(cfg->seed, sizeof(cfg->seed), 0);
 }
 
-int opener_ask(const struct settings *s, struct share_new *out, char *err,
-               size_t errlen) {
-    static char name[SHARE_NAME];
+/* Have the device opened by stackctl. */
+static int ask_helper(const struct settings *s, struct share_new *out,
+                      char *err, size_t errlen) {
     static struct launch l; /* the caller's stack may be small */
     struct setup_reply r = {0};
     int pair[2];
-    int e = settings_complete(s, err, errlen);
-    if (e)
-        return e;
-    e = make_args(&l, s);
+    int e = make_args(&l, s);
     if (e) {
         snprintf(err, errlen, "the settings are too long together");
         return e;
@@ -308,11 +303,22 @@ int opener_ask(const struct settings *s, struct share_new *out, char *err,
                      "beside libstack.so or in PATH");
         return fd;
     }
+    out->packet_fd = fd;
+    fill_config(&out->cfg, &r);
+    return 0;
+}
+
+int opener_ask(const struct settings *s, struct share_new *out, char *err,
+               size_t errlen) {
+    static char name[SHARE_NAME];
+    int e = settings_complete(s, err, errlen);
+    if (e == 0 && !lean_open(s, out))
+        e = ask_helper(s, out, err, errlen);
+    if (e)
+        return e;
     settings_stack_name(s, name, sizeof(name));
     out->name = name;
-    out->packet_fd = fd;
     out->arena_size = s->arena;
-    fill_config(&out->cfg, &r);
     out->cfg.tune = s->tune;
     return 0;
 }

@@ -1,6 +1,6 @@
-/* opener.h: having the device opened by stackctl.
+/* opener.h: opening the device.
  *
- * Opening a device needs libnl and libpcap and may need privileges; neither
+ * Making and changing devices needs libnl and may need privileges; neither
  * belongs into the program. libstack.so therefore starts `stackctl open`,
  * which sets everything up and hands back one locked packet socket.
  */
@@ -22,8 +22,13 @@ struct setup_reply {
     struct ip_addr addr, gw;
 };
 
-/* Run `stackctl open` for these settings and fill *out for share_create (name
- * points to storage that stays). 0, or -errno with one line in err. Blocks;
- * takes no lock; safe in a multi-threaded program. */
+/* Open the device without stackctl, where nothing has to be made or changed
+ * and this process may (lean.c). Fills packet_fd and cfg of *out, or returns
+ * false: ask stackctl. */
+bool lean_open(const struct settings *s, struct share_new *out);
+
+/* Open the device for these settings, by `stackctl open` if need be, and fill
+ * *out for share_create (name points to storage that stays). 0, or -errno with
+ * one line in err. Blocks; takes no lock; safe in a multi-threaded program. */
 int opener_ask(const struct settings *s, struct share_new *out, char *err,
                size_t errlen);

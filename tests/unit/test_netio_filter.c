@@ -1,8 +1,9 @@
-/* The kernel filter's program, run by libpcap's interpreter on sample frames.
- * (The VLAN test in front of it needs the kernel: test_netio_setup.c.) */
+/* The kernel filter's program, run by libpcap's interpreter on sample frames,
+ * and compared with what libpcap compiles from an expression that says the
+ * same. (The VLAN test in front of it needs the kernel: test_netio_setup.c.) */
 #include <pcap/pcap.h>
 #include "netio_build.h"
-#include "netio/setup/filter.h"
+#include "netio/filter.h"
 
 #define US 0xc6120001u /* 198.18.0.1, as netio_build.h's destination */
 #define OTHER 0xc6120002u
@@ -11,10 +12,8 @@ static struct filter flt;
 static struct flat f;
 
 static void compile(uint8_t prefix) {
-    char err[256];
     struct ip_addr ip = ip_from_v4(US);
-    cr_assert_eq(filter_compile(&flt, MAC_B, &ip, prefix, err, sizeof(err)), 0,
-                 "%s", err);
+    filter_make(&flt, MAC_B, &ip, prefix);
 }
 
 static unsigned run(void) {
@@ -107,4 +106,52 @@ Test(filter, short_frames_are_refused) {
     build_tcp(&f, 4, 1, 0x10, 10, false);
     for (f.len = 0; f.len < ETH + 20; f.len++)
         cr_assert_eq(run(), 0u, "%u bytes", f.len);
+}
+
+/* libpcap's program for the same filter. */
+static void compile_expression(uint8_t prefix, struct bpf_program *out) {
+    char text[512];
+    pcap_t *pc = pcap_open_dead(DLT_EN10MB, 0x7fffffff);
+    snprintf(text, sizeof(text),
+             "(ether dst %02x:%02x:%02x:%02x:%02x:%02x or ether multicast)"
+             " and ((arp and (not ether multicast or arp[14:4] = 0x%08x"
+             " or arp[24:4] = 0x%08x or arp[14:4] = arp[24:4]))"
+             " or (ip and (ip[16:4] = 0x%08x or ip[16:4] = 0x%08x"
+             " or ip[16:4] = 0xffffffff or ip[16] & 0xf0 = 0xe0)))",
+             MAC_B[0], MAC_B[1], MAC_B[2], MAC_B[3], MAC_B[4], MAC_B[5], US, US,
+             US, US | (0xffffffffu >> prefix));
+    cr_assert_eq(pcap_compile(pc, out, text, 1, PCAP_NETMASK_UNKNOWN), 0, "%s",
+                 pcap_geterr(pc));
+    pcap_close(pc);
+}
+
+/* Each field that the filter looks at takes values that matter, and near
+ * ones, in all combinations. */
+Test(filter, agrees_with_the_expression) {
+    static const uint32_t ips[] = {US,         OTHER,      0xc61200ff,
+                                   0xffffffff, 0xe0000001, 0xefffffff,
+                                   0xf0000000, 0xdfffffff, 0};
+    static const uint16_t types[] = {0x0800, 0x0806, 0x86dd, 0x0801};
+    uint8_t near_b[6];
+    struct bpf_program want;
+    unsigned passed = 0;
+    memcpy(near_b, MAC_B, 6);
+    near_b[5] ^= 2;
+    const uint8_t *macs[] = {MAC_B, near_b, MAC_A, BROADCAST, GROUP};
+    compile(24);
+    compile_expression(24, &want);
+    build_arp(&f, 1, OTHER, US);
+    for (unsigned i = 0; i < 5 * 4 * 9 * 9 * 9; i++) {
+        to_mac(macs[i % 5]);
+        wr16(f.b + 12, types[i / 5 % 4]);
+        wr32(f.b + 28, ips[i / 20 % 9]);  /* ARP: sender */
+        wr32(f.b + 38, ips[i / 180 % 9]); /* ARP: target */
+        if (types[i / 5 % 4] != 0x0806)
+            to_ip(ips[i / 1620 % 9]);
+        unsigned expected = bpf_filter(want.bf_insns, f.b, f.len, f.len);
+        cr_assert_eq(run() != 0, expected != 0, "combination %u", i);
+        passed += expected != 0;
+    }
+    cr_assert_gt(passed, 1000u);
+    pcap_freecode(&want);
 }

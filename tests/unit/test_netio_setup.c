@@ -18,6 +18,7 @@
 #include "netio_build.h"
 #include "netio/packet.h"
 #include "netio/setup/setup.h"
+#include "preload/share/opener.h"
 
 #define US 0xc6120002u   /* 198.18.0.2 */
 #define PEER 0xc6120001u /* 198.18.0.1, the kernel's */
@@ -634,4 +635,57 @@ Test(setup, address_taken_on_the_lan) {
     netio_close(io);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
+}
+
+/* ---- the quick way (preload/share/lean.c) ------------------------------- */
+
+static struct settings lean;
+static struct share_new made;
+
+static bool lean_opens(void) {
+    strcpy(lean.dev, "ls0");
+    lean.has_addr = true;
+    lean.addr = req.addr;
+    lean.prefix_len = req.prefix_len;
+    return lean_open(&lean, &made);
+}
+
+Test(setup, the_quick_way_finds_the_same) {
+    enter();
+    opened(); /* sets the device up */
+    netio_close(io);
+    cr_assert(lean_opens());
+    cr_expect_arr_eq(made.cfg.mac, res.mac, 6);
+    cr_expect_eq(made.cfg.mtu, res.mtu);
+    cr_expect(ip_equal(&made.cfg.addr, &res.addr));
+    cr_expect_eq(made.cfg.prefix_len, res.prefix_len);
+    io = netio_packet_new(made.packet_fd, made.cfg.mtu);
+    pid_t pid = ping();
+    cr_expect(answer_until(0x0800, 1000), "the kernel's echo request");
+    waitpid(pid, NULL, 0);
+    netio_close(io);
+}
+
+/* Everything that is not plain is stackctl's, which has the words for it. */
+Test(setup, the_quick_way_leaves_the_rest) {
+    enter();
+    cr_expect_not(lean_opens(), "down");
+    opened();
+    netio_close(io);
+    sh("ip addr add 198.18.0.2/24 dev lsk");
+    cr_expect_not(lean_opens(), "the kernel has the address");
+    sh("ip addr del 198.18.0.2/24 dev lsk");
+    lean.has_mac = true;
+    cr_expect_not(lean_opens(), "a MAC asked for");
+    lean.has_mac = false;
+    lean.gw = ip_from_v4(0xc6130001);
+    cr_expect_not(lean_opens(), "a gateway that is no neighbour");
+    lean.gw = IP_ANY;
+    sh("ip link add lsb type bridge; ip link set ls0 master lsb");
+    cr_expect_not(lean_opens(), "a bridge's port");
+    sh("ip link set ls0 nomaster");
+    cr_assert(lean_opens());
+    close(made.packet_fd);
+    cr_assert_eq(setresuid(65534, 65534, 65534), 0);
+    cr_expect_not(lean_opens(), "no privilege");
 }

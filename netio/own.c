@@ -1,27 +1,42 @@
-/* probe.c: is the address already used by somebody on the link?
+/* own.c: a MAC and an address of our own on a link.
  *
  * Address conflict detection as RFC 5227 section 2.1.1 describes it, with one
- * probe and 1 ms instead of three over several seconds: each start of a program
- * waits for it, and a host on the same LAN answers sooner. One that answers
- * later, to the announcements which follow, is noticed by the running stack
- * (stack/arp.c, section 2.4).
+ * probe and half a millisecond instead of three over several seconds: each
+ * start of a program waits for it, and a host on the same LAN answers sooner.
+ * One that answers later, also to the announcements which follow, is noticed
+ * by the running stack (stack/arp.c, section 2.4).
  */
+#include "netio/own.h"
+
 #include <errno.h>
-#include <poll.h>
-#include <string.h>
-#include <time.h>
 
 #include "netio/frame.h"
-#include "netio/setup/setup.h"
+#include "netio/sys.h"
 
-#define PROBE_WAIT_NS 1000000ull
+#define PROBE_WAIT 500000u /* ns */
 #define ARP_LEN 42u /* Ethernet header and an IPv4 ARP packet (RFC 826) */
+
+/* FNV-1a hash (RFC 9923) of both, so that the same station has the same MAC
+ * from run to run and neighbours' ARP caches stay right. */
+void own_mac(const uint8_t dev[6], const struct ip_addr *ip, uint8_t out[6]) {
+    uint64_t h = 0xcbf29ce484222325ull;
+
+    for (int i = 0; i < 6; i++)
+        h = (h ^ dev[i]) * 0x100000001b3ull;
+    for (int i = 0; i < 16; i++)
+        h = (h ^ ip->b[i]) * 0x100000001b3ull;
+    out[0] = 0x02;
+    for (int i = 1; i < 6; i++)
+        out[i] = (uint8_t)(h >> (8 * i));
+    if (!memcmp(out, dev, 6)) /* the device has one of ours already */
+        out[5] ^= 1;
+}
 
 /* Monotonic time, ns. */
 static nstime_t clock_now(void) {
     struct timespec ts;
 
-    clock_gettime(CLOCK_MONOTONIC, &ts);
+    sys_clock_gettime(CLOCK_MONOTONIC, &ts);
     return (nstime_t)ts.tv_sec * 1000000000ull + (nstime_t)ts.tv_nsec;
 }
 
@@ -78,8 +93,8 @@ static int listen_for(struct netio *io, const uint8_t mac[6],
     nstime_t now;
 
     while ((now = clock_now()) < until) {
-        /* round up: waking too early would mean one more turn */
-        poll(&pfd, 1, (int)((until - now + 999999) / 1000000));
+        struct timespec left = {0, (long)(until - now)};
+        sys_ppoll(&pfd, 1, &left, NULL);
         int r = look(io, mac, want, owner);
         if (r)
             return r;
@@ -87,8 +102,8 @@ static int listen_for(struct netio *io, const uint8_t mac[6],
     return 0;
 }
 
-int setup_probe(struct netio *io, const uint8_t mac[6],
-                const struct ip_addr *addr, uint8_t owner[6]) {
+int own_probe(struct netio *io, const uint8_t mac[6],
+              const struct ip_addr *addr, uint8_t owner[6]) {
     uint8_t p[ARP_LEN];
     struct iovec iov = {p, sizeof(p)};
 
@@ -97,6 +112,6 @@ int setup_probe(struct netio *io, const uint8_t mac[6],
     int r = netio_tx(io, &f, 1, clock_now());
     if (r < 0)
         return r;
-    r = listen_for(io, mac, addr->b + 12, owner, clock_now() + PROBE_WAIT_NS);
+    r = listen_for(io, mac, addr->b + 12, owner, clock_now() + PROBE_WAIT);
     return r > 0 ? -EADDRINUSE : r;
 }
