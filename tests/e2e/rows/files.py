@@ -62,6 +62,36 @@ def busybox(t):
     t.has(t.client(f"busybox wget -O got {t.url}/1K", status=126), "static")
 
 
+@row(server="caddy", forms="stackrun", frames=0,
+     what="Go: makes its system calls without the C library",
+     oracle="refused with the reason, exit status 126")
+def go_program(t):
+    t.has(t.run("stack", "caddy file-server", status=126), "Go")
+
+
+@row(client="lftp", server="vsftpd", what="FTP, passive and active: GET of "
+     "64 MiB; a sandboxed process for each session", oracle="checksum of both",
+     known={"server": "sessions run in a seccomp sandbox, in a process "
+            "namespace of their own, with little address space"})
+def ftp(t):
+    t.write("ftp.conf", f"""
+listen=YES
+listen_port=2121
+background=NO
+anonymous_enable=YES
+anon_root={t.www}
+no_anon_password=YES
+connect_from_port_20=YES
+secure_chroot_dir={t.work}/empty
+""")
+    os.mkdir(t.path("empty"))
+    t.server(f"vsftpd {t.work}/ftp.conf", 2121)
+    for i, passive in enumerate(("on", "off")):
+        t.client(f"lftp -c 'set ftp:passive-mode {passive}; set ftp:ssl-allow "
+                 f"off; open ftp://{t.host}:2121; get 64M -o got{i}'")
+        t.same(f"got{i}", "64M")
+
+
 def repository(t):
     """work/src with one commit, as a bare repository www/repo.git too."""
     for command in ("init -q -b main src", "-C src add file",

@@ -1,7 +1,7 @@
 """Names and measurements"""
 from rows.row import PACKAGE, row
 
-PACKAGE.update({"dig": "bind9-dnsutils", "dnsmasq": "dnsmasq-base",
+PACKAGE.update({"dig": "bind9-dnsutils", "dnsmasq": "dnsmasq-base", "named": "bind9",
                 "getent": "libc-bin", "ping": "iputils-ping"})
 
 RAW = "ping and raw sockets are not on the stack yet"
@@ -28,6 +28,31 @@ def dnsmasq(t):
     if out.count("192.0.2.7\n") != 100:
         t.has(out, "100 answers")
     t.has(t.client(dig + "+tcp a.lab.example"), "192.0.2.7")
+
+
+@row(client="dig", server="named", what="100 names by UDP; transfer of a zone "
+     "of 5,000 records by TCP", oracle="the addresses, all records",
+     known={"server": "listens on the addresses that getifaddrs() tells; the "
+            "stack's is not there"})
+def named(t):
+    t.write("zone", "@ 60 SOA ns root 1 60 60 60 60\n@ 60 NS ns\n"
+            "ns 60 A 192.0.2.1\n" + "".join(
+                f"n{i} 60 A 192.0.2.7\n" for i in range(5000)))
+    t.write("named.conf", f"""
+options {{ directory "{t.work}"; listen-on port 5355 {{ any; }};
+    listen-on-v6 {{ none; }}; pid-file "{t.work}/pid"; recursion no;
+    session-keyfile "{t.work}/session"; allow-transfer {{ any; }};
+    dnssec-validation no; }};
+controls {{ }};
+zone "lab.example" {{ type primary; file "{t.work}/zone"; }};
+""")
+    t.write("names", "".join(f"n{i}.lab.example\n" for i in range(100)))
+    t.server("named -g -n 2 -c named.conf", 5355)
+    dig = f"dig @{t.host} -p 5355 +tries=1 "
+    out = t.client(dig + "+short -f names")
+    if out.count("192.0.2.7\n") != 100:
+        t.has(out, "100 answers")
+    t.has(t.client(dig + "lab.example axfr"), "XFR size: 5004 records")
 
 
 @row(server="unbound", what="resolver on the stack, asks the other host; "
@@ -77,6 +102,14 @@ def sockperf(t):
         t.has(out, "dropped messages = 0; # duplicated messages = 0; # "
               "out-of-order messages = 0")
         s.stop()
+
+
+@row(client="nmap", what="connect scan of 100 ports", oracle="the two that are "
+     "open")
+def nmap(t):
+    out = t.client(f"nmap -sT -Pn -n --unprivileged -p 1-100 {t.peer}")
+    t.has(out, r"Not shown: 98 closed")
+    t.has(out, r"53/tcp open.*\s+80/tcp open")
 
 
 @row(client="ping", what="100 echo requests", oracle="no loss",

@@ -1,7 +1,8 @@
 """Sockets from the command line, and servers that exec a program"""
 from rows.row import PACKAGE, row
 
-PACKAGE.update({"tcpserver": "ucspi-tcp", "tcpclient": "ucspi-tcp"})
+PACKAGE.update({"tcpserver": "ucspi-tcp", "tcpclient": "ucspi-tcp",
+                "dovecot": "dovecot-imapd"})
 
 
 @row(client="ncat", server="ncat", what="1 MiB out; 1 MiB in",
@@ -94,3 +95,59 @@ def xinetd(t):
     for i, c in enumerate(clients):
         c.wait()
         t.same(f"got{i}", "64K")
+
+
+@row(server="dovecot", what="IMAP: 50 messages stored and fetched; the login "
+     "process hands the connection on", oracle="contents of each",
+     known={"server": "the login process passes the connection to another "
+            "over AF_UNIX (SCM_RIGHTS)"})
+def dovecot(t):
+    t.run("bare", "install -d -o 1099 -g 65534 mail run")
+    t.write("dovecot.conf", f"""
+base_dir = {t.work}/run
+state_dir = {t.work}/run
+listen = 0.0.0.0
+protocols = imap
+ssl = no
+disable_plaintext_auth = no
+log_path = /dev/stderr
+mail_location = mbox:{t.work}/mail
+first_valid_uid = 1
+service imap-login {{
+  inet_listener imap {{
+    port = 7143
+  }}
+}}
+service stats {{
+  unix_listener stats-reader {{
+    mode = 0666
+  }}
+  unix_listener stats-writer {{
+    mode = 0666
+  }}
+}}
+passdb {{
+  driver = static
+  args = nopassword=y
+}}
+userdb {{
+  driver = static
+  args = uid=1099 gid=65534 home={t.work}/mail
+}}
+""")
+    t.write("ask.py", f"""
+import imaplib
+c = imaplib.IMAP4("{t.host}", 7143)
+c.login("lab", "x")
+for i in range(50):
+    c.append("INBOX", None, None, b"Subject: %d\\r\\n\\r\\n%s\\r\\n" %
+             (i, b"x" * 10000))
+c.select("INBOX")
+for i in range(50):
+    text = c.fetch(str(i + 1), "(BODY[TEXT])")[1][0][1]
+    assert text.strip() == b"x" * 10000, text[:99]
+c.logout()
+print("all well")
+""")
+    t.server("dovecot -F -c dovecot.conf", 7143)
+    t.has(t.client("python3 ask.py"), "all well")

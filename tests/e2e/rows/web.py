@@ -6,7 +6,8 @@ import time
 from rows.row import Failed, PACKAGE, row
 
 PACKAGE.update({"nginx": "nginx-light", "apache2": "apache2-bin",
-                "ab": "apache2-utils", "h2load": "nghttp2-client",
+                "squid": "squid-openssl",
+                "stunnel": "stunnel4", "ab": "apache2-utils", "h2load": "nghttp2-client",
                 "openssl s_server": "openssl", "openssl s_client": "openssl"})
 NGINX = "/usr/sbin/nginx"  # with its folder: the upgrade executes argv[0]
 
@@ -233,6 +234,59 @@ backend out
     t.client(f"curl -sSf -o got http://{t.host}:8080/64M")
     t.same("got", "64M")
     load(t, f"http://{t.host}:8080/1K", 1)
+
+
+@row(server="tinyproxy", what="HTTP proxy, a thread for each: GET of 64 MiB, "
+     "8 of 1 MiB at once", oracle="checksum")
+def tinyproxy(t):
+    t.write("proxy.conf", "Port 8888\nTimeout 20\nMaxClients 50\n"
+            "Allow 198.18.0.0/15\n")
+    t.server("tinyproxy -d -c proxy.conf", 8888)
+    proxied(t, f"http://{t.host}:8888")
+
+
+@row(server="squid", what="caching HTTP proxy: GET of 64 MiB, 8 of 1 MiB at "
+     "once", oracle="checksum", limit=30)
+def squid(t):
+    t.run("bare", "install -d -o proxy s")
+    t.write("squid.conf", f"""
+http_port 3128
+http_access allow all
+cache_mem 64 MB
+pid_filename {t.work}/s/pid
+cache_log {t.work}/s/log
+access_log none
+coredump_dir {t.work}/s
+shutdown_lifetime 1 seconds
+pinger_enable off
+netdb_filename none
+""")
+    t.server("squid -N -f squid.conf", 3128)
+    proxied(t, f"http://{t.host}:3128")
+
+
+def proxied(t, proxy):
+    """The lab's files through a proxy; both its sides are on one host."""
+    t.client(f"curl -sSf -x {proxy} -o got {t.url}/64M")
+    t.same("got", "64M")
+    t.client(f"curl -sSfZ --parallel-immediate -x {proxy} -o got#1 "
+             f"{t.url}/1M?[1-8]")
+    for i in range(1, 9):
+        t.same(f"got{i}", "1M")
+
+
+@row(server="stunnel", what="TLS in front of the other host's web server",
+     oracle="checksum")
+def stunnel(t):
+    certificate(t)
+    t.write("stunnel.conf", f"foreground = yes\npid =\n[https]\n"
+            f"accept = 0.0.0.0:8443\nconnect = {t.peer}:80\n"
+            f"cert = {t.work}/cert\nkey = {t.work}/key\n")
+    t.server(f"stunnel {t.work}/stunnel.conf", 8443)
+    t.client("curl -sSfkZ --parallel-immediate -o got#1 "
+             f"https://{t.host}:8443/1M?[1-8]")
+    for i in range(1, 9):
+        t.same(f"got{i}", "1M")
 
 
 @row(client="openssl s_client", server="openssl s_server",
