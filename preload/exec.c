@@ -321,7 +321,7 @@ static int exec_attached(const struct exec_target *t, char *const argv[],
         p->execing = true;
         wait_retire(true);
         share_leave();
-        wait_quiet();
+        share_close_gate();
     }
     share_keep_on_exec(true);
     int r = kernel_exec(t, argv, envp);
@@ -329,6 +329,7 @@ static int exec_attached(const struct exec_target *t, char *const argv[],
     if (preload_vforked) {
         fork_vforked_exec_failed();
     } else {
+        share_open_gate();
         share_enter();
         p->execing = false;
         wait_retire(false);
@@ -350,7 +351,10 @@ int exec_run(const struct exec_target *t, char *const argv[],
         return exec_attached(t, argv, envp);
     if (self.sh && !preload_vforked)
         leave_stack(t, why);
-    return kernel_exec(t, argv, envp);
+    int r = kernel_exec(t, argv, envp);
+    if (!preload_vforked)
+        share_open_gate();
+    return r;
 }
 
 /* ---- the search in PATH ------------------------------------------------- */

@@ -77,7 +77,7 @@ void preload_settle(void) {
     share_summary(line, sizeof(line));
     wait_retire(true);
     share_leave();
-    wait_quiet();
+    share_close_gate();
     if (last)
         share_part();
     if (last && preload_settings()->summary)

@@ -170,9 +170,14 @@ static void run(int sig, siginfo_t *info, void *context) {
     if ((uintptr_t)PC(uc) == (uintptr_t)signal_unmasked)
         memcpy(&uc->uc_sigmask, &mask_before, sizeof(mask_before));
     char selector = signal_sud_selector;
+    int cancel = PTHREAD_CANCEL_DEFERRED; /* see cancel.c */
+    if (!share_async)
+        real.pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &cancel);
     signal_sud_selector = 0;
     fn(sig, info, context);
     signal_sud_selector = selector;
+    if (cancel == PTHREAD_CANCEL_ASYNCHRONOUS)
+        real.pthread_setcanceltype(cancel, NULL);
 }
 
 /* Not now: see the theory of operation. */
@@ -458,18 +463,6 @@ EXPORT int siginterrupt(int sig, int on) {
         r = do_sigaction(sig, &act, NULL);
     }
     RETURN(r);
-}
-
-/* A thread that waits in the stack is not in one of the C library's own
- * cancellation points, and gets no signal: have it look. */
-EXPORT int pthread_cancel(pthread_t t) {
-    int r = real.pthread_cancel(t);
-    if (r == 0 && self.sh && !preload_vforked) {
-        share_enter();
-        wait_poke();
-        share_leave();
-    }
-    return r;
 }
 
 #define FAMILY_signal 1

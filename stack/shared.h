@@ -68,7 +68,7 @@ struct shared {
     struct list raw;       /* raw and ping sockets */
     struct list socks;     /* every struct sock, by sock.all_link */
     struct list wake;      /* struct waiter, to be woken */
-    struct sock *busy;     /* being changed, or the last: see repair.c */
+    struct sock *busy;     /* being changed; see repair.c */
     struct sock *moving;   /* by close, between two places in socks */
     struct tcp_waits waits;
     struct list tcp_due; /* TCP sockets with something to send */

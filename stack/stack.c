@@ -318,6 +318,7 @@ static void settle(struct stack *st) {
 void stack_flush(struct stack *st) {
     settle(st);
     tx_flush(st);
+    st->sh->busy = NULL; /* whoever dies from here on spoils no socket */
 }
 
 /* ---- time and frames in ---------------------------------------------- */

@@ -167,5 +167,5 @@ void share_keep(pid_t child, struct keeper_result *out) {
     wait_retire(true); /* its service thread as well */
     self.sh->procs_seq++;
     share_leave();
-    wait_quiet();
+    share_close_gate();
 }

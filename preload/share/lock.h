@@ -30,6 +30,8 @@ void lock_give(struct lock *l);
  * lock. */
 extern bool (*lock_stuck)(struct lock *l, uint32_t tid);
 extern void (*lock_unstuck)(uint32_t tid);
+/* Threads of this process that ever wanted the lock. */
+unsigned lock_threads(void);
 /* Did its holder die, and nobody has taken it since? */
 bool lock_orphaned(const struct lock *l);
 /* In the child of a fork: forget what was learnt about the thread. */

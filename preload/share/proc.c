@@ -224,7 +224,7 @@ void share_fork_parent(int slot, pid_t child) {
  * the fork: the private handle is made anew (the arena is the parent's and
  * ours, and whole). */
 void share_fork_child(int slot) {
-    wait_forked();
+    share_open_gate();
     stack_attach(self.st, self.base, self.io);
     stack_now(self.st, share_clock());
     if (slot < 0)

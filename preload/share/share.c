@@ -26,6 +26,8 @@
 struct self self;
 __thread int share_inside;
 void (*share_leave_hook)(void);
+__thread bool share_async;
+void (*share_async_hook)(bool allow);
 
 nstime_t share_clock(void) {
     struct timespec ts;
@@ -33,9 +35,69 @@ nstime_t share_clock(void) {
     return (nstime_t)ts.tv_sec * 1000000000u + (nstime_t)ts.tv_nsec;
 }
 
+/* ---- the gate --------------------------------------------------------------
+ *
+ * exit and exec end the other threads of the process wherever they are. Inside
+ * the lock that would be a death like any other: the connection that was being
+ * worked on is reset. So before, the gate is closed: threads that come get the
+ * lock, find the gate closed and give it back at once, having changed nothing.
+ * That look must be under the lock: then whoever takes the lock after closing
+ * the gate knows that nobody is inside.
+ *
+ * A destructor that runs after ours may need what a waiting thread holds: so
+ * they do not wait for ever. */
+
+#define GATE_STEP_NS 500000
+#define GATE_STEPS 2000
+#define PASS_NS 100000 /* for those on their way through the lock */
+
+static bool gate_closed;
+static __thread bool gate_keeper; /* this thread closed it */
+
+static void step(long ns) {
+    struct timespec ts = {0, ns};
+    sys_clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
+}
+
+static bool must_wait(void) {
+    return __builtin_expect(__atomic_load_n(&gate_closed, __ATOMIC_RELAXED),
+                            0) &&
+           !gate_keeper;
+}
+
+/* Lock held on entry and exit, and given up in between. */
+static bool wait_at_gate(void) {
+    bool died;
+    lock_give(&self.sh->lock);
+    for (int i = 0; i < GATE_STEPS && must_wait(); i++)
+        step(GATE_STEP_NS);
+    died = lock_take(&self.sh->lock);
+    return died;
+}
+
+void share_close_gate(void) {
+    gate_keeper = true;
+    __atomic_store_n(&gate_closed, true, __ATOMIC_SEQ_CST);
+    share_enter();
+    share_leave();
+    if (lock_threads() > 2) /* others than this and the service thread */
+        step(PASS_NS);
+}
+
+void share_open_gate(void) {
+    gate_keeper = false;
+    __atomic_store_n(&gate_closed, false, __ATOMIC_SEQ_CST);
+}
+
+/* ---- the section --------------------------------------------------------- */
+
 void share_enter(void) {
+    if (__builtin_expect(share_async, 0))
+        share_async_hook(false);
     share_inside++;
     bool died = lock_take(&self.sh->lock);
+    if (must_wait() && !died)
+        died = wait_at_gate();
     stack_now(self.st, share_clock());
     if (died)
         share_repair();
@@ -93,4 +155,6 @@ void share_leave(void) {
     share_inside--;
     if (share_leave_hook)
         share_leave_hook();
+    if (__builtin_expect(share_async, 0) && !share_inside)
+        share_async_hook(true);
 }

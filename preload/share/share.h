@@ -151,6 +151,15 @@ void share_part(void);
 void share_enter(void);
 /* Flush, unlock, ring whoever is to be woken. */
 void share_leave(void);
+/* The process is about to lose its threads (exit, exec): from now on no other
+ * thread of it gets into a section, and none is in one when this returns. They
+ * wait, but not for ever. Outside the section. */
+void share_close_gate(void);
+void share_open_gate(void); /* the exec has failed; or a fork's child */
+/* The program lets this thread be cancelled at any instruction: not inside. The
+ * hook forbids it, and allows it again. */
+extern __thread bool share_async;
+extern void (*share_async_hook)(bool allow);
 /* Is the calling thread between enter and leave? */
 extern __thread int share_inside;
 /* Run at the end of share_leave, outside the lock (deferred signals). */

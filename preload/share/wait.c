@@ -367,48 +367,18 @@ static void nap_for(nstime_t ns) {
     sys_clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
 }
 
-/* Threads of this process between the look at `leaving` and the lock. */
-static int entering;
-
-/* Into a section again, unless the process is leaving (exit, exec): a thread
- * that is about to vanish must not vanish inside the lock. It stays here, until
- * it is gone or the exec has failed. */
-static void come_back(struct sleeper *s) {
-    for (;;) {
-        __atomic_add_fetch(&entering, 1, __ATOMIC_SEQ_CST);
-        if (!__atomic_load_n(&s->leaving, __ATOMIC_SEQ_CST))
-            break;
-        __atomic_sub_fetch(&entering, 1, __ATOMIC_SEQ_CST);
-        nap_for(NAP);
-    }
-    share_enter();
-    __atomic_sub_fetch(&entering, 1, __ATOMIC_SEQ_CST);
-}
-
-void wait_quiet(void) {
-    for (int i = 0; i < 1000; i++) {
-        if (!__atomic_load_n(&entering, __ATOMIC_SEQ_CST))
-            break;
-        nap_for(NAP / 100);
-    }
-    share_enter(); /* whoever was inside is not any more */
-    share_leave();
-}
-
-void wait_forked(void) { entering = 0; }
-
 void wait_outside(struct sleeper *s) {
     share_inside++;
     share_leave();
 }
 
 void wait_inside(struct sleeper *s) {
-    come_back(s);
+    share_enter();
     share_inside--;
 }
 
 static void wake_up(struct sleeper *s) {
-    come_back(s);
+    share_enter();
     share_inside--;
     s->asleep = s->suspect = false;
 }
@@ -664,8 +634,8 @@ static int interrupted(struct file *held, enum wait_result why,
         parked[nparked++] = (struct parked){held, (uintptr_t)&park};
         self.sh->parked++;
     }
-    share_leave();
     pthread_cleanup_push(cancelled, NULL);
+    share_leave();
     pthread_testcancel();
     pthread_cleanup_pop(0);
     share_enter();
@@ -744,7 +714,7 @@ static void service_idle(struct sleeper *s) {
                        look < NSTIME_NEVER ? &second : NULL, NULL, 0);
     if (r != -ETIMEDOUT)
         nap_for(NAP);
-    come_back(s);
+    share_enter();
     s->asleep = s->suspect = false;
     if (others_idle(s))
         sh->svc_armed = 1;
@@ -769,7 +739,7 @@ void wait_service(volatile int *stop) {
             seen = sh->watch_seq;
             share_leave();
             nap_for(NAP);
-            come_back(s);
+            share_enter();
             continue;
         }
         if (!sh->watcher && !s->leaving)

@@ -109,11 +109,6 @@ void wait_steal(void);
 /* This process's threads are about to vanish (exit, exec): they give the watch
  * away while they can; or not after all (an exec that failed). Lock held. */
 void wait_retire(bool leaving);
-/* After wait_retire(true), outside the section: returns when no sleeping
- * thread of this process is inside the lock or on its way there. */
-void wait_quiet(void);
-/* In the child of a fork. */
-void wait_forked(void);
 
 /* Set by signal.c: did only SA_RESTART handlers run since the last call? */
 extern bool (*wait_restartable)(void);
