@@ -198,6 +198,11 @@ static void release(struct fault *t) {
     sys_munmap(t, sizeof(*t));
 }
 
+/* netio_ops.renumber. */
+static void fault_renumber(struct netio *io, int from, int to) {
+    netio_renumber(fault_of(io)->inner, from, to);
+}
+
 /* netio_ops.close. What still waits in the pipes is lost. */
 static void fault_close(struct netio *io) {
     netio_close(fault_of(io)->inner);
@@ -209,6 +214,7 @@ static const struct netio_ops fault_ops = {
     .rx = fault_rx,
     .tx = fault_tx,
     .deadline = fault_deadline,
+    .renumber = fault_renumber,
     .close = fault_close,
 };
 

@@ -83,6 +83,10 @@ struct netio_ops {
      * there is no such time. */
     nstime_t (*deadline)(struct netio *io);
 
+    /* A descriptor of the process has another number now, which is one of ours
+     * besides fd, or of what we wrap. NULL: there are none. */
+    void (*renumber)(struct netio *io, int from, int to);
+
     /* Release everything (a wrapper closes what it wraps). */
     void (*close)(struct netio *io);
 };
@@ -114,6 +118,12 @@ static inline int netio_tx(struct netio *io, struct netio_frame *f, unsigned n,
 }
 static inline nstime_t netio_deadline(struct netio *io) {
     return io->ops->deadline ? io->ops->deadline(io) : NSTIME_NEVER;
+}
+static inline void netio_renumber(struct netio *io, int from, int to) {
+    if (io->fd == from)
+        io->fd = to;
+    if (io->ops->renumber)
+        io->ops->renumber(io, from, to);
 }
 static inline void netio_close(struct netio *io) {
     if (io && io->ops->close)

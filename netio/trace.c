@@ -419,6 +419,13 @@ static nstime_t trace_deadline(struct netio *io) {
     return netio_deadline(trace_of(io)->inner);
 }
 
+/* netio_ops.renumber. */
+static void trace_renumber(struct netio *io, int from, int to) {
+    if (trace_of(io)->out == from)
+        trace_of(io)->out = to;
+    netio_renumber(trace_of(io)->inner, from, to);
+}
+
 /* netio_ops.close. The output descriptor stays open. */
 static void trace_close(struct netio *io) {
     netio_close(trace_of(io)->inner);
@@ -430,6 +437,7 @@ static const struct netio_ops trace_ops = {
     .rx = trace_rx,
     .tx = trace_tx,
     .deadline = trace_deadline,
+    .renumber = trace_renumber,
     .close = trace_close,
 };
 

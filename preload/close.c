@@ -65,20 +65,10 @@ EXPORT int close(int fd) {
     return real.close(fd);
 }
 
-/* The lowest own descriptor in first..last, or last + 1. */
-static unsigned next_own(unsigned first, unsigned last) {
-    const int *own = (const int *)&self.fd; /* nothing but descriptors */
-    unsigned best = last + 1;
-    for (size_t i = 0; i < sizeof(self.fd) / sizeof(*own); i++)
-        if (own[i] >= 0 && (unsigned)own[i] >= first && (unsigned)own[i] < best)
-            best = (unsigned)own[i];
-    return best;
-}
-
 /* close_range on what is the kernel's, in pieces around our own. */
 static int close_kernel(unsigned first, unsigned last, int flags) {
     for (;;) {
-        unsigned own = next_own(first, last);
+        unsigned own = share_next_own(first, last);
         int r = 0;
         if (own > first)
             r = real.close_range(first, own - 1, flags);

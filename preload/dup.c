@@ -1,5 +1,6 @@
 /* dup.c: dup, dup2, dup3. The new number is the kernel's choice; our map
- * follows, under the lock. A number of the stack's own is no target: EBUSY. */
+ * follows, under the lock. A number that one of the stack's own descriptors has
+ * is made free first. */
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -54,9 +55,22 @@ static int dup_to(int from, int to, int flags) {
     return r;
 }
 
+/* An own descriptor lies on `to`: it moves. 0, or -EBUSY: no number is free, or
+ * this is a vfork child, in whose parent's memory the numbers are noted. */
+static int make_way(int from, int to) {
+    if (from == to || sys_fcntl(from, F_GETFD, 0) < 0)
+        return 0; /* the kernel will refuse, or do nothing */
+    if (preload_vforked)
+        return -EBUSY;
+    share_enter();
+    int r = share_move_fd(to);
+    share_leave();
+    return r < 0 ? -EBUSY : 0;
+}
+
 /* dup2(2): equal numbers are only checked. */
 EXPORT int dup2(int from, int to) {
-    if (self.sh && share_owns_fd(to))
+    if (self.sh && share_owns_fd(to) && make_way(from, to) < 0)
         RETURN(-EBUSY);
     if ((!stack_file(from) && !stack_file(to)) || from == to)
         return kernel_did(from, real.dup2(from, to));
@@ -65,7 +79,7 @@ EXPORT int dup2(int from, int to) {
 
 /* dup3(2): equal numbers are EINVAL, from the kernel. */
 EXPORT int dup3(int from, int to, int flags) {
-    if (self.sh && share_owns_fd(to))
+    if (self.sh && share_owns_fd(to) && make_way(from, to) < 0)
         RETURN(-EBUSY);
     if (!stack_file(from) && !stack_file(to))
         return kernel_did(from, real.dup3(from, to, flags));

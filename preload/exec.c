@@ -16,9 +16,9 @@
  * A target that cannot be preloaded gets none of the descriptors: a static
  * program, one for another machine, one that gains privileges (the dynamic
  * loader ignores LD_PRELOAD then: AT_SECURE), or a script whose interpreter is
- * any of these. Its stack sockets could not be used and would keep their
- * connections open unserved; so they are given up before, as if closed, which
- * is counted, and said when any of them was meant to be inherited.
+ * any of these. The stack sockets that it inherits are made kernel sockets
+ * before, which another process relays (hand.c); the others are closed by the
+ * exec, as usual.
  *
  * In a vfork child everything below runs in the parent's memory: no lock, no
  * allocation, text on the stack (see fork.c).
@@ -39,6 +39,7 @@
 #include <unistd.h>
 
 #include "preload/fork.h"
+#include "preload/hand.h"
 #include "preload/preload.h"
 
 #define INTERPRETERS 4 /* scripts that run scripts: the kernel's limit is 4 */
@@ -291,21 +292,18 @@ static int kernel_exec(const struct exec_target *t, char *const argv[],
     return (int)sys_call5(SYS_execveat, t->dir, t->path, argv, envp, t->flags);
 }
 
-/* Is any stack descriptor meant to survive? */
-static bool has_inheritable(void) {
-    for (int fd = 0; fd < file_limit(); fd++)
-        if (file_of(fd) && !(sys_fcntl(fd, F_GETFD, 0) & FD_CLOEXEC))
-            return true;
-    return false;
-}
-
-/* A target that cannot take the stack along: leave it. */
+/* A target that cannot take the stack along: what it inherits is relayed. */
 static void leave_stack(const struct exec_target *t, const char *why) {
-    if (!executable(t) || self.sh->procs[self.slot].nfiles == 0)
+    if (!executable(t) ||
+        (!preload_vforked && self.sh->procs[self.slot].nfiles == 0))
         return;
     __atomic_fetch_add(&self.sh->count.exec_plain, 1, __ATOMIC_RELAXED);
-    if (has_inheritable())
-        preload_say("%s is %s: it gets no sockets of the stack",
+    if (preload_vforked) {
+        hand_over_vforked();
+        return;
+    }
+    if (hand_over(true) > 0)
+        preload_say("%s is %s: listening sockets of the stack are lost to it",
                     t->path[0] ? t->path : "the program", why);
     preload_settle();
 }
@@ -349,7 +347,7 @@ int exec_run(const struct exec_target *t, char *const argv[],
     envp = exec_env(envp, attach, env, text);
     if (attach)
         return exec_attached(t, argv, envp);
-    if (self.sh && !preload_vforked)
+    if (self.sh)
         leave_stack(t, why);
     int r = kernel_exec(t, argv, envp);
     if (!preload_vforked)

@@ -19,6 +19,8 @@
 
 /* Does somebody else look after the stack? Lock held. */
 static bool others(void) {
+    if (!list_empty(&self.sh->relays))
+        return true;
     for (unsigned i = 0; i < SHARE_PROCS; i++) {
         struct proc *p = &self.sh->procs[i];
         if (i != self.slot && p->pid && (p->keeper || p->nfiles) &&

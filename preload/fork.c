@@ -178,6 +178,7 @@ EXPORT int daemon(int nochdir, int noclose) {
 static __thread struct vforking {
     int slot;    /* -1: none */
     bool execed; /* the child's exec is under way, and will attach */
+    bool handed; /* the slot is another process's business (hand.c) */
 } vforking[DEPTH];
 
 static struct vforking *now_vforking(void) {
@@ -200,13 +201,13 @@ __attribute__((visibility("hidden"))) void fork_vfork_before(void) {
     preload_vforked++;
     struct vforking *v = now_vforking();
     if (v)
-        *v = (struct vforking){slot, false};
+        *v = (struct vforking){slot, false, false};
 }
 
 __attribute__((visibility("hidden"))) pid_t fork_vfork_after(long r) {
     struct vforking *v = now_vforking();
     preload_vforked--;
-    if (v && v->slot >= 0) {
+    if (v && v->slot >= 0 && !v->handed) {
         share_enter();
         if (r < 0 || !v->execed)
             share_proc_gone((uint32_t)v->slot);
@@ -313,6 +314,29 @@ void fork_vforked_exec_failed(void) {
     p->pid = -1;
     p->execing = false;
     now_vforking()->execed = false;
+}
+
+struct file *fork_vforked_file(int fd) {
+    struct proc *p = reserved();
+    if (!p)
+        return NULL;
+    for (uint32_t i = p->nmoves; i-- > 0;)
+        if (p->moves[i].to == fd)
+            fd = p->moves[i].from;
+    return file_of(fd);
+}
+
+/* Should the relaying process die, the slot goes with the child. */
+bool fork_vforked_hand(uint32_t *slot) {
+    struct vforking *v = now_vforking();
+    struct proc *p = reserved();
+    if (!p)
+        return false;
+    v->handed = true;
+    p->start = 0;
+    p->pid = (int32_t)sys_getpid();
+    *slot = (uint32_t)v->slot;
+    return true;
 }
 
 /* ---- clone -------------------------------------------------------------- */

@@ -1,6 +1,9 @@
 /* fork.h: what exec.c and the descriptor wrappers need of fork.c. */
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
+
+struct file;
 
 /* Start-up: from now on every fork of the C library is seen. */
 void fork_start(void);
@@ -17,3 +20,7 @@ void fork_note_dup(int from, int to);
  * take the stack's descriptors over; `failed`: the exec did not happen. */
 void fork_vforked_exec(bool attach);
 void fork_vforked_exec_failed(void);
+/* In a vfork child: what stack file, if any, fd refers to now (NULL: none), and
+ * the slot whose references are handed on with it. False: no slot. */
+struct file *fork_vforked_file(int fd);
+bool fork_vforked_hand(uint32_t *slot);

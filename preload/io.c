@@ -26,6 +26,7 @@
 
 #include "preload/addr.h"
 #include "preload/msg.h"
+#include "preload/share/relay.h"
 
 /* Every wrapper's way in: the look-up before was without the lock. */
 struct file *section_enter(int fd) {
@@ -267,6 +268,8 @@ ssize_t io_recv(int fd, const struct iovec *iov, int niov, int flags,
     struct file *f = section_enter_point(fd);
     if (!f)
         return -EBADF;
+    if (__builtin_expect(f->relays, 0))
+        relay_sync(f);
     struct patience p = {
         .block = !f->nonblock && !(flags & (MSG_DONTWAIT | MSG_ERRQUEUE)),
         .timeout = f->rcv_timeout,
@@ -407,6 +410,8 @@ ssize_t io_send(int fd, const struct msghdr *h, int flags) {
     struct file *f = section_enter_point(fd);
     if (!f)
         return -EBADF;
+    if (__builtin_expect(f->relays, 0))
+        relay_sync(f);
     bool stream = sock_is_stream(f);
     ssize_t r = send_locked(fd, f, h, flags);
     section_leave(f);

@@ -34,6 +34,8 @@
 /* Get a stack for this process, if it has none (init.c): join or create, as
  * the settings say. 0, or -errno with one line on stderr (said once). */
 int preload_stack(void);
+/* This process has left the stack and gets no other (sandbox.c). */
+void preload_sealed(void);
 /* Has it one, or would it get one, as far as is known without trying? */
 bool preload_has_stack(void);
 /* Settings of this process, loaded at start (settings.h). */

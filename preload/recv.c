@@ -5,6 +5,7 @@
 
 #include "preload/addr.h"
 #include "preload/msg.h"
+#include "preload/rights.h"
 
 extern void __chk_fail(void) __attribute__((noreturn));
 /* What -D_FORTIFY_SOURCE makes of the calls; no header declares them. */
@@ -98,8 +99,12 @@ static ssize_t recv_one(int fd, struct msghdr *h, int flags) {
 
 /* recvmsg(2). */
 EXPORT ssize_t recvmsg(int fd, struct msghdr *h, int flags) {
-    if (!sock_file(fd))
-        return real.recvmsg(fd, h, flags);
+    if (!sock_file(fd)) {
+        ssize_t got = real.recvmsg(fd, h, flags);
+        if (got >= 0 && h->msg_controllen)
+            rights_arrived(h);
+        return got;
+    }
     RETURN(recv_one(fd, h, flags));
 }
 
@@ -147,8 +152,13 @@ static int recv_many(int fd, struct mmsghdr *mm, unsigned n, int flags,
  * told. */
 EXPORT int recvmmsg(int fd, struct mmsghdr *mm, unsigned n, int flags,
                     struct timespec *timeout) {
-    if (!sock_file(fd))
-        return real.recvmmsg(fd, mm, n, flags, timeout);
+    if (!sock_file(fd)) {
+        int got = real.recvmmsg(fd, mm, n, flags, timeout);
+        for (int i = 0; i < got; i++)
+            if (mm[i].msg_hdr.msg_controllen)
+                rights_arrived(&mm[i].msg_hdr);
+        return got;
+    }
     if (bad_buffer(mm, n))
         RETURN(-EFAULT);
     RETURN(recv_many(fd, mm, n, flags, timeout));

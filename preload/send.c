@@ -4,6 +4,7 @@
 
 #include "preload/addr.h"
 #include "preload/msg.h"
+#include "preload/rights.h"
 
 /* Send one buffer to `addr` (NULL: the connected peer). */
 static ssize_t send_buffer(int fd, const void *buf, size_t n, int flags,
@@ -69,20 +70,53 @@ static ssize_t send_one(int fd, const struct msghdr *h, int flags) {
     return io_send(fd, &copy, flags);
 }
 
+/* A message of a kernel socket that carries stack sockets. */
+static ssize_t send_rights(int fd, const struct msghdr *h, int flags) {
+    struct rights rights;
+    struct msghdr copy = *h;
+    int r = rights_pack(&copy, &rights);
+    if (r < 0)
+        RETURN(r);
+    ssize_t sent = real.sendmsg(fd, &copy, flags);
+    int saved = errno;
+    rights_sent(&rights);
+    errno = saved;
+    return sent;
+}
+
 /* sendmsg(2). */
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *h, int flags) {
-    if (!sock_file(fd))
+    if (!sock_file(fd)) {
+        if (!bad_pointer(h) && h->msg_controllen && rights_sends(h))
+            return send_rights(fd, h, flags);
         return real.sendmsg(fd, h, flags);
+    }
     ssize_t r = send_one(fd, h, flags);
     if (r == IO_KERNEL)
         return real.sendmsg(fd, h, flags);
     RETURN(r);
 }
 
+/* Several, one by one: the error of a later one is not told. */
+static int send_many_rights(int fd, struct mmsghdr *mm, unsigned n, int flags) {
+    unsigned done = 0;
+    for (; done < n; done++) {
+        ssize_t r = sendmsg(fd, &mm[done].msg_hdr, flags);
+        if (r < 0)
+            break;
+        mm[done].msg_len = (unsigned)r;
+    }
+    return done ? (int)done : -1;
+}
+
 /* sendmmsg(2): how many were sent; the error of a later one is not told. */
 EXPORT int sendmmsg(int fd, struct mmsghdr *mm, unsigned n, int flags) {
-    if (!sock_file(fd))
+    if (!sock_file(fd)) {
+        for (unsigned i = 0; i < n && !bad_pointer(mm); i++)
+            if (mm[i].msg_hdr.msg_controllen && rights_sends(&mm[i].msg_hdr))
+                return send_many_rights(fd, mm, n, flags);
         return real.sendmmsg(fd, mm, n, flags);
+    }
     if (n > IO_IOV_MAX)
         n = IO_IOV_MAX;
     if (bad_buffer(mm, n))

@@ -13,6 +13,7 @@
 
 static volatile int stop;
 static bool running;
+static pthread_t thread;
 
 static void *serve(void *arg) {
     wait_service(&stop);
@@ -21,21 +22,31 @@ static void *serve(void *arg) {
 
 void preload_service(void) {
     sigset_t all, old;
-    pthread_t t;
     pthread_attr_t attr;
     if (__atomic_exchange_n(&running, true, __ATOMIC_SEQ_CST))
         return;
     int saved = errno;
+    stop = 0;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, 128 * 1024);
-    if (pthread_create(&t, &attr, serve, NULL) != 0)
+    if (pthread_create(&thread, &attr, serve, NULL) != 0)
         __atomic_store_n(&running, false, __ATOMIC_SEQ_CST);
     pthread_attr_destroy(&attr);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     errno = saved;
+}
+
+void preload_service_stop(void) {
+    if (!__atomic_load_n(&running, __ATOMIC_SEQ_CST))
+        return;
+    stop = 1;
+    share_enter();
+    wait_end_service();
+    share_leave();
+    pthread_join(thread, NULL);
+    running = false;
 }
 
 void preload_service_forked(void) { running = false; }

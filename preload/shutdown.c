@@ -1,5 +1,6 @@
 /* shutdown.c: shutdown(). */
 #include "preload/io.h"
+#include "preload/share/relay.h"
 
 /* shutdown(2): EINVAL for a bad `how` comes before ENOTCONN. */
 EXPORT int shutdown(int fd, int how) {
@@ -15,6 +16,8 @@ EXPORT int shutdown(int fd, int how) {
     struct file *f = section_enter(fd);
     if (!f)
         RETURN(-EBADF);
+    if (f->relays)
+        relay_sync(f);
     int r = stack_shutdown(self.st, f->so, hows[how]);
     section_leave(f);
     RETURN(r);

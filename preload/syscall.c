@@ -7,13 +7,17 @@
  */
 #include <fcntl.h>
 #include <stdarg.h>
+#include <linux/seccomp.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "preload/fork.h"
 #include "preload/preload.h"
+#include "preload/sandbox.h"
 
 /* One syscall's arguments. */
 struct args {
@@ -184,6 +188,15 @@ static bool wait_call(long nr, const struct args *x, long *r) {
     case SYS_epoll_pwait:
         *r = epoll_pwait(FD, PTR(b), INT(c), INT(d), PTR(e));
         break;
+    case SYS_prctl:
+        *r = prctl(FD, x->b, x->c, x->d, x->e);
+        break;
+    case SYS_prlimit64:
+        *r = prlimit(FD, (__rlimit_resource_t)x->b, PTR(c), PTR(d));
+        break;
+    case SYS_setrlimit:
+        *r = setrlimit((__rlimit_resource_t)x->a, PTR(b));
+        break;
     case SYS_exit_group:
         _exit(FD);
     case SYS_execve:
@@ -211,6 +224,10 @@ EXPORT long syscall(long nr, ...) {
         RETURN(-ENOSYS);
     if (fork_syscall(nr, (const long[]){x.a, x.b, x.c, x.d, x.e, x.f}, &r))
         RETURN(r);
+    if (nr == SYS_seccomp && x.a == SECCOMP_SET_MODE_FILTER)
+        sandbox_filter((const void *)x.c);
+    if (nr == SYS_seccomp && x.a == SECCOMP_SET_MODE_STRICT)
+        sandbox_strict();
     if (self.sh || nr == SYS_socket)
         if (io_call(nr, &x, &r) || fd_call(nr, &x, &r) || wait_call(nr, &x, &r))
             return r;

@@ -267,3 +267,17 @@ unsigned stack_pollset_count(struct pollset *ps) { return ps->count; }
 struct source *stack_pollset_source(struct pollset *ps) {
     return &ps->src;
 }
+
+bool stack_pollset_item(struct pollset *ps, unsigned i, uint32_t *key,
+                        uint32_t *events, uint64_t *data) {
+    list_for_each(n, &ps->items) {
+        struct item *it = container_of(n, struct item, all_link);
+        if (i-- > 0)
+            continue;
+        *key = it->key;
+        *events = it->watch.events;
+        *data = it->data;
+        return true;
+    }
+    return false;
+}

@@ -332,3 +332,6 @@ int stack_pollset_collect(struct stack *st, struct pollset *ps,
 /* Anything that collect would return? */
 bool stack_pollset_ready(struct stack *st, struct pollset *ps);
 unsigned stack_pollset_count(struct pollset *ps);
+/* The i-th item, in no particular order; false: there are fewer. */
+bool stack_pollset_item(struct pollset *ps, unsigned i, uint32_t *key,
+                        uint32_t *events, uint64_t *data);

@@ -145,6 +145,15 @@ static nstime_t capture_deadline(struct netio *io) {
     return netio_deadline(capture_of(io)->inner);
 }
 
+/* netio_ops.renumber. */
+static void capture_renumber(struct netio *io, int from, int to) {
+    struct capture *c = capture_of(io);
+
+    if (c->out == from)
+        c->out = to;
+    netio_renumber(c->inner, from, to);
+}
+
 /* netio_ops.close. Whatever is pending is written first. */
 static void capture_close(struct netio *io) {
     struct capture *c = capture_of(io);
@@ -163,6 +172,7 @@ static const struct netio_ops capture_ops = {
     .rx = capture_rx,
     .tx = capture_tx,
     .deadline = capture_deadline,
+    .renumber = capture_renumber,
     .close = capture_close,
 };
 

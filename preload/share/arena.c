@@ -6,10 +6,6 @@
  * nor sanitizers use (0x5661... to 0x5680..., above every program image; see
  * "The address" in the theory of wait and exec). Every process maps it there
  * or not at all.
- *
- * All descriptors of the stack live at the upper end of what the descriptor
- * limit allows (1,024 at most, since a higher one would make every fork copy a
- * large table), so that a program finds its own numbers where it expects them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +18,7 @@
 #include "netio/packet.h"
 #include "netio/sys.h"
 #include "preload/share/inner.h"
+#include "preload/share/relay.h"
 #include "preload/share/wait.h"
 
 #define RANGE_LOW 0x566100000000ull
@@ -32,20 +29,6 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
-
-int arena_hide_fd(int fd) {
-    struct rlimit lim = {1024, 1024};
-    sys_prlimit64(0, RLIMIT_NOFILE, NULL, &lim);
-    long top = lim.rlim_cur < 1024 ? (long)lim.rlim_cur : 1024;
-    long low = top > 2 * (SHARE_BELLS + 8) ? top - (SHARE_BELLS + 8) : top / 2;
-    long up = sys_fcntl(fd, F_DUPFD_CLOEXEC, low);
-    if (up < 0)
-        up = sys_fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (up < 0)
-        return fd;
-    sys_close(fd);
-    return (int)up;
-}
 
 int arena_proto(int fd) {
     struct stat st;
@@ -123,6 +106,7 @@ void arena_unmap(void) {
     if (self.io)
         netio_close(self.io);
     memset(&self, 0, sizeof(self));
+    own_forget_all();
 }
 
 int arena_new(const char *name, size_t size, int *memfd, void **base, char *err,
@@ -180,6 +164,7 @@ static int make_share(const char *name) {
     lock_init(&sh->lock);
     list_init(&sh->sleepers);
     list_init(&sh->free_sleepers);
+    list_init(&sh->relays);
     snprintf(sh->name, sizeof(sh->name), "%s", name);
     sh->uid = (uint32_t)sys_geteuid();
     int ns =
@@ -230,6 +215,8 @@ int share_create(const struct share_new *how, char *err, size_t errlen) {
         r = make_bells();
     if (r == 0)
         r = arena_proto(-1);
+    if (r == 0)
+        r = relay_mailbox();
     if (r < 0) {
         arena_unmap();
         return share_fail(r, err, errlen, "cannot make the stack: %s",
@@ -247,21 +234,14 @@ int share_create(const struct share_new *how, char *err, size_t errlen) {
 
 /* ---- over exec ------------------------------------------------------------- */
 
-static int fd_count(void) { return 4 + SHARE_BELLS; }
+#define NAMED 5 /* descriptors beside the bells */
+
+static int fd_count(void) { return NAMED + SHARE_BELLS; }
 
 static int *fd_at(int i) {
     int *named[] = {&self.fd.arena, &self.fd.packet, &self.fd.join,
-                    &self.fd.proto};
-    return i < 4 ? named[i] : &self.fd.bell[i - 4];
-}
-
-bool share_owns_fd(int fd) {
-    if (!self.sh)
-        return false;
-    for (int i = 0; i < fd_count(); i++)
-        if (*fd_at(i) == fd)
-            return true;
-    return false;
+                    &self.fd.proto, &self.fd.mail};
+    return i < NAMED ? named[i] : &self.fd.bell[i - NAMED];
 }
 
 void share_keep_on_exec(bool keep) {
@@ -316,6 +296,8 @@ int share_inherit(const char *env, char *err, size_t errlen) {
         return r;
     }
     share_keep_on_exec(false);
+    for (int i = 0; i < fd_count(); i++)
+        own_mark(*fd_at(i));
     share_enter();
     r = proc_claim();
     share_leave();

@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include "preload/share/share.h"
 
+/* The kernel descriptors of one socket may also be ends of socketpairs that a
+ * relaying process serves: see relay.h. */
 enum file_kind { FILE_SOCK, FILE_EPOLL };
 
 struct file {
@@ -35,6 +37,7 @@ struct file {
     int32_t unicast_if;       /* IP_UNICAST_IF */
     uint32_t in_kernel;       /* FILE_EPOLL: threads in epoll_wait(2) itself */
     bool nested;              /* FILE_EPOLL: holds other epoll sets */
+    uint16_t relays;          /* that serve it, see relay.h */
     nstime_t opened;
 };
 

@@ -59,8 +59,10 @@ struct guard {
 };
 
 static void drop(struct guard *g, unsigned i) {
-    if (g->fds[2 + i].fd >= 0)
+    if (g->fds[2 + i].fd >= 0) {
+        own_forget(g->fds[2 + i].fd);
         sys_close(g->fds[2 + i].fd);
+    }
     g->fds[2 + i].fd = -1;
     g->of[i].pid = 0;
 }

@@ -11,8 +11,6 @@ int arena_new(const char *name, size_t size, int *memfd, void **base, char *err,
               size_t errlen);
 /* Undo arena_map and arena_new; self is empty again. */
 void arena_unmap(void);
-/* Where own descriptors live: moves fd up, CLOEXEC; the new number. */
-int arena_hide_fd(int fd);
 /* The AF_UNIX prototype of stack descriptors, made or (fd >= 0) taken over. */
 int arena_proto(int fd);
 /* Where an arena wants to be mapped. */
@@ -20,6 +18,15 @@ struct arena_head {
     void *base;
     size_t size;
 };
+
+/* own.c */
+/* Where own descriptors live: moves fd up, CLOEXEC; the new number. */
+int arena_hide_fd(int fd);
+/* fd is one of them; is none any more. */
+void own_mark(int fd);
+void own_forget(int fd);
+void own_forget_all(void);
+void own_close_all(void);
 
 /* repair.c: a holder of the lock died. Lock held. */
 void share_repair(void);

@@ -21,7 +21,7 @@
 #include "preload/share/inner.h"
 
 #define JOIN_MAGIC 0x6a6f696eu /* "join" */
-#define JOIN_FDS (3 + SHARE_BELLS)
+#define JOIN_FDS (4 + SHARE_BELLS)
 #define JOIN_WAIT_MS 2000
 
 struct join_reply {
@@ -81,8 +81,9 @@ static long send_stack(int fd) {
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof(int) * JOIN_FDS);
-    int fds[JOIN_FDS] = {self.fd.arena, self.fd.packet, self.fd.join};
-    memcpy(fds + 3, self.fd.bell, sizeof(self.fd.bell));
+    int fds[JOIN_FDS] = {self.fd.arena, self.fd.packet, self.fd.join,
+                         self.fd.mail};
+    memcpy(fds + 4, self.fd.bell, sizeof(self.fd.bell));
     memcpy(CMSG_DATA(c), fds, sizeof(fds));
     return sys_sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -131,7 +132,8 @@ static int receive_stack(int fd, struct join_reply *reply) {
     self.fd.arena = fds[0];
     self.fd.packet = fds[1];
     self.fd.join = fds[2];
-    memcpy(self.fd.bell, fds + 3, sizeof(self.fd.bell));
+    self.fd.mail = fds[3];
+    memcpy(self.fd.bell, fds + 4, sizeof(self.fd.bell));
     return 0;
 }
 

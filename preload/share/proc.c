@@ -15,6 +15,7 @@
 #include "netio/sys.h"
 #include "preload/share/file.h"
 #include "preload/share/inner.h"
+#include "preload/share/relay.h"
 #include "preload/share/wait.h"
 
 int share_fail(int code, char *err, size_t errlen, const char *fmt, ...) {
@@ -149,6 +150,7 @@ void share_proc_gone(uint32_t slot) {
     struct proc *p = &self.sh->procs[slot];
     if (p->pid == 0)
         return;
+    relay_forget_process(slot);
     struct file **map = p->map;
     uint32_t len = p->map_len;
     for (uint32_t i = 0; i < len; i++) {
@@ -166,6 +168,21 @@ void share_proc_gone(uint32_t slot) {
     self.sh->procs_seq++;
     if (self.sh->keeper_slot == slot + 1)
         self.sh->keeper_slot = 0;
+}
+
+void share_detach(void) {
+    share_enter();
+    bool alone = wait_none_asleep();
+    memset(file_table, 0, sizeof(file_table));
+    share_proc_gone(self.slot);
+    self.slot = SHARE_PROCS;
+    share_leave();
+    if (!alone) {
+        self.sh = NULL;
+        return;
+    }
+    own_close_all();
+    arena_unmap();
 }
 
 unsigned share_reap(void) {

@@ -11,6 +11,7 @@
  */
 #include "preload/share/file.h"
 #include "preload/share/inner.h"
+#include "preload/share/relay.h"
 #include "preload/share/wait.h"
 
 /* Call fn for each reference to a file in the maps and the pins. */
@@ -25,6 +26,9 @@ static void each_reference(void (*fn)(struct file *f)) {
         if (s->pin)
             fn(s->pin);
     }
+    list_for_each(n, &sh->relays) fn(container_of(n, struct relay, link)->f);
+    if (sh->relay_set)
+        fn(sh->relay_set);
 }
 
 static void forget_count(struct file *f) { f->counted = 0; }
@@ -50,6 +54,7 @@ static void mend_sleepers(void) {
     bool watching = false;
     list_mend(self.st, &sh->sleepers);
     list_mend(self.st, &sh->free_sleepers);
+    list_mend(self.st, &sh->relays);
     sh->bells_used = 0;
     list_for_each(n, &sh->sleepers) {
         struct sleeper *s = container_of(n, struct sleeper, link);

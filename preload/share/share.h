@@ -79,10 +79,15 @@ struct share {
     nstime_t looked;           /* last look at the other processes */
     struct list sleepers;      /* every sleeping thread */
     struct list free_sleepers; /* type-stable: never given back */
-    uint32_t parked;           /* file references of threads in handlers */
-    uint32_t thawer;           /* tid of who runs a stopped holder (thaw.c) */
-    uint32_t bells_used;       /* bitmap of the eventfd pool */
-    uint32_t svc_armed;        /* futex: service threads sleep on it */
+    struct list relays;     /* struct relay: files served by kernel sockets */
+    struct file *relay_set; /* the relaying process's poll set */
+    uint32_t relay_slot;    /* its slot + 1; 0: there is none */
+    uint64_t relay_seq;     /* names relays */
+    uint32_t relay_asked, relay_done; /* of relay_sync; the second a futex */
+    uint32_t parked;     /* file references of threads in handlers */
+    uint32_t thawer;     /* tid of who runs a stopped holder (thaw.c) */
+    uint32_t bells_used; /* bitmap of the eventfd pool */
+    uint32_t svc_armed;  /* futex: service threads sleep on it */
 
     /* counted: what went elsewhere, and why */
 #define SHARE_COUNTER(name, sentence) uint64_t name;
@@ -95,6 +100,7 @@ struct share {
 /* Descriptors of the stack in this process, all at high numbers, CLOEXEC. */
 struct share_fds {
     int arena, packet, join, proto; /* proto: AF_UNIX prototype, see file.h */
+    int mail;                       /* to whoever relays, see relay.c */
     int bell[SHARE_BELLS];
 };
 
@@ -140,8 +146,17 @@ int share_observe(int memfd, char *err, size_t errlen);
  * its descriptors survive (clears or sets CLOEXEC on them). */
 void share_export(char *buf, size_t len);
 void share_keep_on_exec(bool keep);
+/* This process leaves the stack for good; its files are closed. If a thread of
+ * it sleeps in the stack, the arena stays mapped for that one. Outside the
+ * section. */
+void share_detach(void);
 /* True when fd is one of the stack's own (never to be closed by programs). */
 bool share_owns_fd(int fd);
+/* The lowest of them in first..last, or last + 1. */
+unsigned share_next_own(unsigned first, unsigned last);
+/* A program wants that number: the own one gets another, which is returned, or
+ * -errno. Lock held. */
+int share_move_fd(int fd);
 
 /* The last process ends: leave the packet socket to the kernel's collector,
  * since to close it takes 10 ms and more (parting.c). */

@@ -533,13 +533,8 @@ static uint32_t cancels;
 static __thread uint32_t cancels_seen;
 
 void wait_poke(void) {
-    int32_t pid = own_pid();
     cancels++;
-    list_for_each(n, &self.sh->sleepers) {
-        struct sleeper *s = container_of(n, struct sleeper, link);
-        if (s->pid == pid && !s->service)
-            sleeper_ring(s);
-    }
+    wait_again();
 }
 
 static enum wait_result nap_until_done(struct nap *n) {

@@ -73,6 +73,14 @@ void wait_inside(struct sleeper *s);
  * for them. Lock held. */
 void wait_poke(void);
 
+/* *stop was set: this process's service thread looks. Lock held. */
+void wait_end_service(void);
+/* Does no thread of this process sleep in the stack? Lock held. */
+bool wait_none_asleep(void);
+
+/* Every sleeper of this process looks again. Lock held. */
+void wait_again(void);
+
 /* Give back what waits deeper in this thread's stack than sp held when a
  * handler left them by siglongjmp. Outside the section. */
 void wait_unpark(uintptr_t sp);

@@ -1,0 +1,7 @@
+/* sandbox.h: for syscall(2) users (sandbox.c). */
+#pragma once
+
+/* seccomp(2) is about to be called with a filter (struct sock_fprog), or for
+ * strict mode. */
+void sandbox_filter(const void *fprog);
+void sandbox_strict(void);
