@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 
+#include "preload/async.h"
 #include "preload/fork.h"
 #include "preload/io.h"
 
@@ -30,14 +31,14 @@ static int get_owner_ex(struct file *f, struct f_owner_ex *ex) {
 }
 
 /* F_SETOWN_EX: threads are kept as their number. */
-static int set_owner_ex(struct file *f, const struct f_owner_ex *ex) {
+static int set_owner_ex(int fd, struct file *f, const struct f_owner_ex *ex) {
     if (bad_pointer(ex))
         return -EFAULT;
     if (ex->type != F_OWNER_TID && ex->type != F_OWNER_PID &&
         ex->type != F_OWNER_PGRP)
         return -EINVAL;
     f->owner = ex->type == F_OWNER_PGRP ? -ex->pid : ex->pid;
-    return 0;
+    return async_update(fd, f);
 }
 
 /* Commands on a socket of ours, lock held. */
@@ -52,26 +53,26 @@ static int fcntl_file(int fd, struct file *f, int cmd, long arg) {
     case F_SETFL:
         f->nonblock = arg & O_NONBLOCK;
         f->async = arg & O_ASYNC;
-        return 0;
+        return async_update(fd, f);
     case F_GETOWN:
         return f->owner;
     case F_SETOWN:
         if ((int)arg == INT32_MIN)
             return -EINVAL;
         f->owner = (int32_t)arg;
-        return 0;
+        return async_update(fd, f);
     case F_GETOWN_EX:
         return get_owner_ex(f, (struct f_owner_ex *)arg);
     case F_SETOWN_EX:
-        return set_owner_ex(f, (const struct f_owner_ex *)arg);
+        return set_owner_ex(fd, f, (const struct f_owner_ex *)arg);
     case F_GETSIG:
         return f->owner_sig;
     case F_SETSIG:
         if (arg < 0 || arg > 64)
             return -EINVAL;
         f->owner_sig = (int32_t)arg;
-        return 0;
-    default: /* F_GETFD, F_SETFD, and what no socket can do */
+        return 0; /* the next signal is of that kind */
+    default:      /* F_GETFD, F_SETFD, and what no socket can do */
         return (int)sys_fcntl(fd, cmd, arg);
     }
 }
@@ -103,6 +104,8 @@ EXPORT int fcntl(int fd, int cmd, ...) {
             : f->kind == FILE_SOCK ? fcntl_file(fd, f, cmd, arg)
                                    : fcntl_epoll(fd, cmd, arg);
     share_leave();
+    if (cmd == F_SETFL || cmd == F_SETOWN || cmd == F_SETOWN_EX)
+        async_start();
     RETURN(r);
 }
 

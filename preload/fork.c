@@ -47,6 +47,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "preload/async.h"
 #include "preload/preload.h"
 #include "preload/resolve_sud.h"
 #include "preload/service.h"
@@ -87,6 +88,7 @@ static void after_in_child(void) {
     signal_forked();
     sud_forked();
     preload_service_forked();
+    async_forked();
     if (fork_slot < 0) {
         lose_stack(fork_slot);
         return;

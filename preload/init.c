@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "preload/preload.h"
+#include "preload/async.h"
 #include "preload/exec.h"
 #include "preload/fork.h"
 #include "preload/share/opener.h"
@@ -125,6 +126,7 @@ static void inherit(void) {
     share_leave();
     if (any)
         preload_service();
+    async_start();
     for (int fd = 0; fd <= 2; fd++)
         stdio_follow(fd);
 }

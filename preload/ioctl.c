@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 
 #include "preload/addr.h"
+#include "preload/async.h"
 #include "preload/io.h"
 
 /* An option of the stack as the int that the program gave room for. */
@@ -100,6 +101,7 @@ static int ask_kernel(unsigned long req, void *arg) {
 
 /* Lock held. */
 static int ioctl_file(int fd, struct file *f, unsigned long req, void *arg) {
+    int r;
     switch (req) {
     case FIONREAD:
         return get_int(f, STACK_OPT_INQ, arg);
@@ -112,16 +114,18 @@ static int ioctl_file(int fd, struct file *f, unsigned long req, void *arg) {
     case FIONBIO:
         return set_flag(&f->nonblock, arg);
     case FIOASYNC:
-        return set_flag(&f->async, arg);
+        r = set_flag(&f->async, arg);
+        return r < 0 ? r : async_update(fd, f);
     case FIOSETOWN:
     case FIOGETOWN:
     case SIOCSPGRP:
     case SIOCGPGRP:
-        return owner(f, req, arg);
+        r = owner(f, req, arg);
+        return r < 0 ? r : async_update(fd, f);
     }
     if (req >> 8 != 0x89) /* FIOCLEX, FIONCLEX; ENOTTY for what is left */
         return (int)sys_ioctl(fd, req, arg);
-    int r = req >= SIOCGIFNAME && req <= SIOCGIFHWADDR ? own_link(req, arg) : 1;
+    r = req >= SIOCGIFNAME && req <= SIOCGIFHWADDR ? own_link(req, arg) : 1;
     return r <= 0 ? r : ask_kernel(req, arg);
 }
 
@@ -139,6 +143,7 @@ EXPORT int ioctl(int fd, unsigned long req, ...) {
         RETURN(-EBADF);
     int r = ioctl_file(fd, f, (unsigned)req, arg);
     section_leave(f);
+    async_start();
     RETURN(r);
 }
 

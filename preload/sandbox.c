@@ -29,6 +29,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "preload/async.h"
 #include "preload/hand.h"
 #include "preload/sandbox.h"
 #include "preload/service.h"
@@ -185,6 +186,7 @@ static void seal(void) {
                     lost);
     preload_sealed();
     preload_service_stop();
+    async_stop();
     share_detach();
     errno = saved;
 }

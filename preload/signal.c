@@ -42,6 +42,7 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include "preload/async.h"
 #include "preload/preload.h"
 #include "preload/share/nap.h"
 
@@ -169,6 +170,8 @@ static void run(int sig, siginfo_t *info, void *context) {
      * delivery only; the handler returns to the one of before. */
     if ((uintptr_t)PC(uc) == (uintptr_t)signal_unmasked)
         memcpy(&uc->uc_sigmask, &mask_before, sizeof(mask_before));
+    if (info->si_code == SI_SIGIO)
+        async_polish(info);
     char selector = signal_sud_selector;
     int cancel = PTHREAD_CANCEL_DEFERRED; /* see cancel.c */
     if (!share_async)

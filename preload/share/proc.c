@@ -151,6 +151,10 @@ void share_proc_gone(uint32_t slot) {
     if (p->pid == 0)
         return;
     relay_forget_process(slot);
+    struct file *set = p->async_set;
+    p->async_set = NULL;
+    if (set)
+        file_put(set);
     struct file **map = p->map;
     uint32_t len = p->map_len;
     for (uint32_t i = 0; i < len; i++) {

@@ -26,6 +26,9 @@ static void each_reference(void (*fn)(struct file *f)) {
         if (s->pin)
             fn(s->pin);
     }
+    for (unsigned i = 0; i < SHARE_PROCS; i++)
+        if (sh->procs[i].async_set)
+            fn(sh->procs[i].async_set);
     list_for_each(n, &sh->relays) fn(container_of(n, struct relay, link)->f);
     if (sh->relay_set)
         fn(sh->relay_set);

@@ -48,6 +48,7 @@ struct proc {
     struct file **map; /* by descriptor number; NULL: not ours */
     /* Descriptors that a vfork child copied before its exec, in order: `to`
      * refers to what `from` did. Applied by file_restore. */
+    struct file *async_set; /* poll set of sockets that signal, or NULL */
     uint32_t nmoves;
     struct {
         int32_t from, to;
