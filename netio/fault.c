@@ -14,6 +14,7 @@
  *            16-bit Internet checksum always notices (RFC 1071; two flips
  *            might cancel, and a test that compares bytes would blame TCP);
  *            ARP, which has no checksum, is spared: a real link would catch it
+ *   ce       a packet that may be marked instead of dropped is marked
  *   dup      the frame is stored twice
  *   rate     the time of departure is that of a serial line with so many bits
  *            per second and a queue in front, its bound counted in bytes of
@@ -238,6 +239,10 @@ struct netio *netio_fault_new(struct netio *inner,
         return NULL;
     }
     return &t->io;
+}
+
+void netio_fault_set_mtu(struct netio *io, uint32_t mtu) {
+    fault_of(io)->spec.mtu = mtu;
 }
 
 const struct fault_counters *netio_fault_counters(const struct netio *io,

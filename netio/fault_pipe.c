@@ -142,6 +142,26 @@ static void corrupt(struct fault_pipe *p, uint8_t *data, uint32_t len) {
     p->count.corrupted++;
 }
 
+/* Congestion experienced: an IPv4 packet that says ECT leaves as CE, its header
+ * checksum brought up to date (RFC 3168 section 5, RFC 1624). */
+static void mark(struct fault_pipe *p, uint8_t *data, uint32_t len) {
+    if (len < FRAME_ETH_HLEN + 20 || get16(data + 12) != FRAME_IPV4)
+        return;
+    uint8_t *ip = data + FRAME_ETH_HLEN;
+    uint16_t before = get16(ip);
+    if (!(ip[1] & 3) || (ip[1] & 3) == 3)
+        return;
+    ip[1] |= 3;
+    uint32_t sum = (uint16_t)~get16(ip + 10);
+    sum += (uint16_t)~before;
+    sum += get16(ip);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    ip[10] = (uint8_t)(~sum >> 8);
+    ip[11] = (uint8_t)~sum;
+    p->count.marked++;
+}
+
 /* When would a frame of this length have left the line of limited rate?
  * NSTIME_NEVER: the queue is full. */
 static nstime_t line_departure(struct entry *e, uint32_t len) {
@@ -202,6 +222,8 @@ static void store(struct entry *e, const struct netio_frame *f, bool spoil) {
         return;
     }
     p->slot[i].len = frame_copy(f, 0, fault_pipe_data(p, i), f->len);
+    if (chance(p, e->s->ce))
+        mark(p, fault_pipe_data(p, i), p->slot[i].len);
     if (spoil)
         corrupt(p, fault_pipe_data(p, i), f->len);
     schedule(e, i, left + transit(e));

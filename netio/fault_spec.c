@@ -32,6 +32,7 @@ static const struct key {
     {"dup", UNIT_PERCENT, WIDE(dup), 0, FAULT_ONE},
     {"reorder", UNIT_PERCENT, WIDE(reorder), 0, FAULT_ONE},
     {"corrupt", UNIT_PERCENT, WIDE(corrupt), 0, FAULT_ONE},
+    {"ce", UNIT_PERCENT, WIDE(ce), 0, FAULT_ONE},
     {"delay", UNIT_TIME, WIDE(delay), 0, 60000000000ull},
     {"jitter", UNIT_TIME, WIDE(jitter), 0, 60000000000ull},
     {"rate", UNIT_RATE, WIDE(rate), 1000, 1000000000000ull},

@@ -8,6 +8,12 @@ if(TARGET testlib)
   add_executable(sim tests/traffic/sim.c)
   target_link_libraries(sim PRIVATE testlib)
   add_test(NAME sim COMMAND sim --seed 1 --connections 300)
+  # ctest -C full, which tools/test runs: about a minute on two cores
+  if(NOT SANITIZE)
+    add_test(NAME sim_100000 CONFIGURATIONS full
+      COMMAND sim --seed 1000 --connections 100000 --jobs 2)
+    set_tests_properties(sim_100000 PROPERTIES PROCESSORS 2 TIMEOUT 600)
+  endif()
 endif()
 if(SANITIZE)
   foreach(src ${TEST_SRC})

@@ -13,7 +13,10 @@
  * again in one of them it was a mistake, and slow start goes on; else ssthresh
  * becomes cwnd and congestion avoidance begins.
  *
- * Deviation: L, the limit on the growth by one ACK, is infinite, since one ACK
+ * Deviations. A queue that goes on growing needs no further proof: Conservative
+ * Slow Start ends as soon as the round trip has grown by the threshold once
+ * more. Five rounds of a quarter's growth are a window three times as large,
+ * which overruns a queue of one bandwidth-delay product. And L, the limit on the growth by one ACK, is infinite, since one ACK
  * of a superframe stands for dozens of segments (see cc.c).
  */
 #include "stack/tcp/cc.h"
@@ -59,23 +62,25 @@ void tcp_hystart_sample(struct tcp_sock *tp, uint32_t us) {
         h->samples++;
 }
 
-/* Has the round trip grown by more than the threshold? */
-static bool delayed(const struct hystart *h) {
-    if (!h->last_min || h->samples < N_RTT_SAMPLE)
+/* Is the round trip longer than `base` by more than the threshold? */
+static bool delayed(const struct hystart *h, uint32_t base) {
+    if (!base || h->samples < N_RTT_SAMPLE)
         return false;
-    uint32_t thresh =
-        max_u32(MIN_RTT_THRESH,
-                min_u32(h->last_min / MIN_RTT_DIVISOR, MAX_RTT_THRESH));
-    return h->current_min >= h->last_min + thresh;
+    uint32_t thresh = max_u32(MIN_RTT_THRESH,
+                              min_u32(base / MIN_RTT_DIVISOR, MAX_RTT_THRESH));
+    return h->current_min >= base + thresh;
 }
 
 /* New data was acknowledged; the growth of cwnd that is due. */
 uint32_t tcp_hystart_acked(struct tcp_sock *tp, uint32_t bytes) {
     struct hystart *h = hystart_of(tp);
     uint32_t grow = h->css_baseline ? bytes / CSS_GROWTH_DIVISOR : bytes;
-    if (!h->css_baseline && delayed(h)) {
+    if (!h->css_baseline && delayed(h, h->last_min)) {
         h->css_baseline = h->current_min;
         h->css_rounds = 0;
+    } else if (delayed(h, h->css_baseline)) {
+        tp->ssthresh = tp->cwnd + grow;
+        return grow;
     } else if (h->css_baseline && h->samples >= N_RTT_SAMPLE &&
                h->current_min < h->css_baseline) {
         h->css_baseline = 0; /* slow start resumes */

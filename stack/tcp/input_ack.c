@@ -147,6 +147,7 @@ static void process_ack(struct stack *st, struct tcp_sock *tp,
         tcp_rtt_on_ack(st, tp, seg);
         advance_una(st, tp, seg->h.ack);
         tcp_board_ack(st, tp, &news);
+        tcp_mtu_acked(st, tp);
         if (tp->tlp_out)
             tcp_recovery_probe_ack(st, tp, seg);
         restart_rtx(st, tp);

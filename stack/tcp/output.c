@@ -53,6 +53,8 @@ void tcp_sync_mss(struct stack *st, struct tcp_sock *tp) {
         base -= min_u32(base, tp->so.ipopts->len);
     if (tp->user_mss)
         base = min_u32(base, tp->user_mss);
+    if (tp->mtu_low)
+        base = min_u32(base, tp->mtu_low);
     tp->mss_base = (uint16_t)max_u32(base, TCP_MSS_MIN);
 }
 
@@ -275,12 +277,36 @@ static void output_tail_probe(struct stack *st, struct tcp_sock *tp,
     tcp_arm_rtx(st, tp);
 }
 
+/* RFC 8899 section 4: one segment longer than what is known to pass, if it is
+ * time to try. */
+static void output_mtu_probe(struct stack *st, struct tcp_sock *tp,
+                             struct run *r) {
+    if (!tp->mtu_low || tp->fin_sent || tp->pace_rate)
+        return;
+    int32_t left = seq_diff(tp->snd_una + tp->snd_wnd, tp->snd_nxt);
+    uint32_t data = tcp_snd_end(tp) - tp->snd_nxt;
+    data = min_u32(data, left > 0 ? (uint32_t)left : 0);
+    uint16_t size = tcp_mtu_probe_size(st, tp, data), mss = tp->mss_base;
+    if (!size || r->pipe + size > tp->cwnd)
+        return;
+    tp->mss_base = size; /* for this one */
+    uint32_t n = tcp_eff_mss(tp);
+    int sent = tcp_xmit(st, tp, tp->snd_nxt, n, TCP_ACK);
+    tp->mss_base = mss;
+    if (sent != (int)n)
+        return; /* in pieces, or refused: the next run sends it as usual */
+    tcp_mtu_probe_sent(st, tp, size, n);
+    note_new(st, tp, n, false, r);
+    r->pipe += n;
+}
+
 /* New data, then FIN. Returns true when something is left: with nothing in
  * flight it is the peer's window that stopped us (or a cork). */
 static bool output_new(struct stack *st, struct tcp_sock *tp, struct run *r) {
     if (tp->fused && tcp_fuse_output(st, tp, uncorked(st, tp, r)))
         return false;
     tcp_cwv_idle(st, tp, r->mss);
+    output_mtu_probe(st, tp, r);
     while (!tp->fin_sent) {
         uint32_t unsent = tcp_snd_end(tp) - tp->snd_nxt;
         if (!unsent && !tp->fin_queued)

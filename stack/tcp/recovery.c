@@ -205,6 +205,18 @@ static uint32_t detect(struct stack *st, struct tcp_sock *tp) {
     return lost;
 }
 
+/* What is marked as lost goes again, and nothing else changes. */
+static void resend(struct stack *st, struct tcp_sock *tp) {
+    tp->ca_state = TCP_CA_LOSS;
+    tp->recover = tp->snd_nxt;
+    tp->high_rxt = tp->snd_una;
+    tp->dupacks = 0;
+    tp->undo_ok = false;
+    tp->frto = TCP_FRTO_OFF;
+    tp->resend_una = !tp->board;
+    tcp_mark_due(st, tp);
+}
+
 /* A duplicate ACK, or one with SACK news, while OPEN. */
 static void suspect(struct stack *st, struct tcp_sock *tp, uint32_t delivered) {
     bool lost = tp->dupacks >= dupthresh(tp);
@@ -212,7 +224,9 @@ static void suspect(struct stack *st, struct tcp_sock *tp, uint32_t delivered) {
         lost = tcp_board_lost(tp);
     else if (!seq_gt(tp->snd_una, tp->recover) && tp->total_retrans)
         lost = false; /* RFC 6582 section 4: echoes of the last recovery */
-    if (lost && tcp_flight(tp))
+    if (lost && tcp_flight(tp) && tcp_mtu_probe_lost(st, tp))
+        resend(st, tp);
+    else if (lost && tcp_flight(tp))
         enter(st, tp, delivered);
     else
         tcp_mark_due(st, tp); /* limited transmit, RFC 3042: pipe shrank */
@@ -317,7 +331,7 @@ void tcp_recovery_reo_timeout(struct stack *st, struct tcp_sock *tp) {
     if (tp->ca_state == TCP_CA_RECOVERY && !tcp_cc(tp)->control)
         tcp_prr_ack(tp, 0, false);
     else if (tp->ca_state == TCP_CA_OPEN && lost)
-        enter(st, tp, 0);
+        suspect(st, tp, 0);
     if (!timer_armed(&tp->rtx) && tcp_flight(tp))
         tcp_arm_rtx(st, tp);
     tcp_mark_due(st, tp);
@@ -382,13 +396,6 @@ void tcp_recovery_timeout(struct stack *st, struct tcp_sock *tp) {
 void tcp_recovery_resend(struct stack *st, struct tcp_sock *tp) {
     if (!tcp_flight(tp))
         return;
-    tp->ca_state = TCP_CA_LOSS;
-    tp->recover = tp->snd_nxt;
-    tp->high_rxt = tp->snd_una;
-    tp->dupacks = 0;
-    tp->undo_ok = false;
-    tp->frto = TCP_FRTO_OFF;
-    tp->resend_una = !tp->board;
+    resend(st, tp);
     tcp_board_mark_lost(st, tp, tp->snd_nxt);
-    tcp_mark_due(st, tp);
 }

@@ -57,6 +57,7 @@ void tcp_establish(struct stack *st, struct tcp_sock *tp) {
     tp->state = tp->fin_queued ? TCP_S_FIN_WAIT1 : TCP_S_ESTABLISHED;
     tp->retransmits = tp->backoff = 0;
     tcp_sync_mss(st, tp);
+    tcp_mtu_start(st, tp);
     uint32_t mss = tcp_eff_mss(tp);
     /* RFC 6928; one segment when the handshake itself was lost (RFC 5681
      * 3.1), which Linux takes to mean more than one time-out. */

@@ -201,6 +201,11 @@ struct tcp_sock {
     uint32_t rcv_space; /* ...bytes the program read in the last one */
 
     /* segment sizes, without options */
+    uint16_t mtu_low, mtu_high; /* mtu.c: known to pass; maximum searched */
+    uint16_t mtu_probe;         /* size of a probe that is out */
+    uint16_t probe_len;         /* its payload... */
+    seq_t probe_end;            /* ...and its end */
+    uint32_t probe_ms;
     uint16_t peer_mss, mss_base, adv_mss, rcv_mss, user_mss;
     /* timestamps, RFC 7323 */
     uint32_t ts_offset, ts_recent, ts_recent_ms;

@@ -166,6 +166,16 @@ void tcp_prr_start(struct tcp_sock *tp, uint32_t delivered);
 void tcp_prr_ack(struct tcp_sock *tp, uint32_t delivered, bool safe);
 void tcp_prr_sent(struct tcp_sock *tp, uint32_t bytes);
 
+/* mtu.c: path MTU without ICMP */
+void tcp_mtu_start(struct stack *st, struct tcp_sock *tp);
+void tcp_mtu_timeout(struct stack *st, struct tcp_sock *tp);
+void tcp_mtu_acked(struct stack *st, struct tcp_sock *tp);
+bool tcp_mtu_probe_lost(struct stack *st, struct tcp_sock *tp);
+uint16_t tcp_mtu_probe_size(struct stack *st, struct tcp_sock *tp,
+                            uint32_t data);
+void tcp_mtu_probe_sent(struct stack *st, struct tcp_sock *tp, uint16_t size,
+                        uint32_t n);
+
 /* rate.c: the delivery rate */
 uint32_t tcp_delivered(const struct tcp_sock *tp);
 void tcp_rate_ack(struct stack *st, struct tcp_sock *tp, struct tcp_news *news);

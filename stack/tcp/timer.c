@@ -168,6 +168,7 @@ static void on_retransmit(struct stack *st, struct tcp_sock *tp) {
         tp->syn_due = true;
         tp->total_retrans++;
     } else {
+        tcp_mtu_timeout(st, tp);
         tcp_recovery_timeout(st, tp);
     }
     tcp_arm_rtx(st, tp);

@@ -7,6 +7,7 @@
 
 #define LISTENERS 8
 #define PIECE 65536
+#define JUMP_MAX (100 * SEC)
 
 struct end {
     struct flows *fs;
@@ -46,7 +47,8 @@ struct flows {
     struct flow **flow;
     unsigned n, room, first; /* first: all before it are over */
     nstime_t moved;          /* when something last happened */
-    bool lean, cut;
+    unsigned kinds;          /* TROUBLE_* */
+    bool lean, rough, cut;
     enum flow_sleep sleep;
     struct pollset *set[2];
     struct pair_waiter *set_w[2];
@@ -67,19 +69,43 @@ struct flows *flows_new(struct pair *p) {
 
 void flows_lean(struct flows *fs) { fs->lean = true; }
 
-void flows_flap(struct flows *fs, nstime_t every, nstime_t most) {
+void flows_rough(struct flows *fs) { fs->rough = true; }
+
+void flows_trouble(struct flows *fs, unsigned kinds, nstime_t every,
+                   nstime_t most) {
+    fs->kinds = kinds;
     fs->flap_every = every;
     fs->flap_most = most;
     fs->flap_at = fs->p->now + 1 + rng_below(&fs->p->rng, 2 * every);
 }
 
-/* Cut or mend the wire, if it is time. */
+/* One of the kinds that were asked for. */
+static unsigned choose_trouble(struct flows *fs) {
+    for (;;) {
+        unsigned k = 1u << rng_below(&fs->p->rng, 4);
+        if (fs->kinds & k)
+            return k;
+    }
+}
+
+/* Cut or mend the wire, or let a clock jump, if it is time. */
 static void flap(struct flows *fs) {
     struct pair *p = fs->p;
     if (!fs->flap_every || fs->flap_at > p->now)
         return;
-    fs->cut = !fs->cut;
-    pair_mute(p, A, fs->cut);
+    unsigned kind = fs->cut ? 0 : choose_trouble(fs);
+    if (kind == TROUBLE_JUMP) {
+        pair_jump(p, (int)rng_below(&p->rng, 2), rng_below(&p->rng, JUMP_MAX));
+    } else if (kind == TROUBLE_MTU) {
+        uint32_t mtu = p->cfg.mtu - (uint32_t)rng_below(&p->rng, 600);
+        pair_path_mtu(p, A, mtu > 576 ? mtu : 0);
+    } else {
+        bool rx = kind == TROUBLE_CUT, tx = rx;
+        if (kind == TROUBLE_ONE_WAY)
+            *(rng_below(&p->rng, 2) ? &rx : &tx) = true;
+        fs->cut = rx || tx;
+        pair_cut(p, A, rx, tx);
+    }
     fs->flap_at =
         p->now + 1 +
         rng_below(&p->rng, fs->cut ? fs->flap_most : 2 * fs->flap_every);
@@ -171,7 +197,9 @@ static void rewatch_sets(struct flows *fs) {
 }
 
 /* Connections may end in ways that nobody planned. */
-static bool rough(const struct flows *fs) { return fs->lean || fs->flap_every; }
+static bool rough(const struct flows *fs) {
+    return fs->lean || fs->rough || fs->flap_every;
+}
 
 static void end_setup(struct end *e, struct sock *so, struct pair_waiter *w) {
     struct pair *p = e->fs->p;
@@ -183,6 +211,9 @@ static void end_setup(struct end *e, struct sock *so, struct pair_waiter *w) {
         pair_setopt(p, e->side, so, STACK_OPT_RCVBUF, e->plan.rcvbuf);
     if (e->plan.lowat)
         pair_setopt(p, e->side, so, STACK_OPT_NOTSENT_LOWAT, e->plan.lowat);
+    if (e->plan.cc)
+        pair_setopt(p, e->side, so, STACK_OPT_CONGESTION,
+                    stack_cc_find(e->plan.cc));
     if (e->plan.nodelay)
         pair_setopt(p, e->side, so, STACK_OPT_NODELAY, 1);
     /* A lost RST is not repeated: only a probe can find out. */

@@ -31,6 +31,7 @@ struct plan {
     enum leave leave;
     uint64_t leave_at;
     uint32_t sndbuf, rcvbuf, lowat; /* 0: as born; lowat: NOTSENT_LOWAT */
+    const char *cc;                 /* congestion control; NULL: as born */
     bool nodelay, polite; /* polite: writes only when poll would say OUT */
 };
 
@@ -52,8 +53,19 @@ void flows_sleep(struct flows *fs, enum flow_sleep how);
 /* The arena is too small: calls may say ENOBUFS or ENOMEM and are tried again
  * later; connections may end by a time-out or reset. */
 void flows_lean(struct flows *fs);
-/* Cut the wire for a random while, every now and then (mean, ns). */
-void flows_flap(struct flows *fs, nstime_t every, nstime_t most);
+/* The link may swallow every repetition: connections may end by a time-out. */
+void flows_rough(struct flows *fs);
+/* Every now and then (mean, ns) something of these kinds happens: the wire is
+ * cut for a random while, both ways or one way; a clock jumps; A's
+ * path takes only shorter packets than before, or longer ones again. */
+enum {
+    TROUBLE_CUT = 1,
+    TROUBLE_ONE_WAY = 2,
+    TROUBLE_JUMP = 4,
+    TROUBLE_MTU = 8
+};
+void flows_trouble(struct flows *fs, unsigned kinds, nstime_t every,
+                   nstime_t most);
 void flows_listen(struct flows *fs, int side, uint16_t port, int backlog);
 void flow_add(struct flows *fs, const struct flow_config *cfg);
 /* Run until every program has left; fails the pair when one is stuck for

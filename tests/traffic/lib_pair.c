@@ -125,6 +125,7 @@ static void side_open(struct pair *p, int side, struct netio *wire) {
         .superframe = p->cfg.superframe,
         .prefix_len = 24,
         .now = p->now,
+        .tune = p->cfg.tune,
     };
     c.addr = ip_from_v4(0xc6120001u + (uint32_t)side);
     for (size_t i = 0; i < sizeof(c.seed); i++)
@@ -132,7 +133,7 @@ static void side_open(struct pair *p, int side, struct netio *wire) {
     s->addr = c.addr;
     s->io = wire;
     if (p->cfg.fault[side] || p->cfg.plain)
-        s->io = add_fault(p, side, wire);
+        s->io = s->bad = add_fault(p, side, wire);
     if (!p->cfg.no_police)
         s->io = police_open(s->io, &s->police, p, side);
     s->size = p->cfg.arena;
@@ -243,7 +244,19 @@ void pair_end(struct pair *p) {
 }
 
 void pair_mute(struct pair *p, int side, bool mute) {
-    police_mute(p->side[side].police, mute);
+    pair_cut(p, side, mute, mute);
+}
+
+void pair_cut(struct pair *p, int side, bool rx, bool tx) {
+    police_mute(p->side[side].police, (rx ? MUTE_RX : 0) | (tx ? MUTE_TX : 0));
+}
+
+void pair_path_mtu(struct pair *p, int side, uint32_t mtu) {
+    netio_fault_set_mtu(p->side[side].bad, mtu);
+}
+
+void pair_jump(struct pair *p, int side, nstime_t by) {
+    p->side[side].ahead += by;
 }
 
 /* ---- time -------------------------------------------------------------------- */
@@ -255,7 +268,7 @@ struct stack *pair_lock(struct pair *p, int side) {
         s->st = s->other;
         s->other = last;
     }
-    stack_now(s->st, p->now);
+    stack_now(s->st, p->now + s->ahead);
     return s->st;
 }
 
@@ -281,10 +294,17 @@ static int poll_side(struct pair *p, int side) {
     return n;
 }
 
+/* A deadline of this side in the pair's time. */
+static nstime_t common(const struct pair_side *s, nstime_t t) {
+    return t == NSTIME_NEVER ? t : t > s->ahead ? t - s->ahead : 0;
+}
+
 /* Does the wire hold a frame that could be taken now? */
 static bool frames_waiting(struct pair *p) {
-    return netio_deadline(p->side[A].io) <= p->now ||
-           netio_deadline(p->side[B].io) <= p->now;
+    for (int s = A; s <= B; s++)
+        if (common(&p->side[s], netio_deadline(p->side[s].io)) <= p->now)
+            return true;
+    return false;
 }
 
 void pair_settle(struct pair *p) {
@@ -295,8 +315,8 @@ void pair_settle(struct pair *p) {
 }
 
 nstime_t pair_deadline(struct pair *p) {
-    nstime_t a = stack_deadline(p->side[A].st);
-    nstime_t b = stack_deadline(p->side[B].st);
+    nstime_t a = common(&p->side[A], stack_deadline(p->side[A].st));
+    nstime_t b = common(&p->side[B], stack_deadline(p->side[B].st));
     return a < b ? a : b;
 }
 

@@ -46,6 +46,7 @@ struct pair_config {
     bool plain;           /* the wire carries no superframes */
     bool no_police;       /* frames may break rules (tests that forge) */
     size_t arena;         /* bytes of each stack's memory; 0: 64 MiB */
+    const char *tune;     /* settings of both stacks, as stack_tunes_set */
     bool processes;       /* two handles a side, used in turns: nothing that a
                              stack must remember may sit in a handle */
 };
@@ -65,6 +66,8 @@ struct pair_side {
     size_t size;
     struct ip_addr addr;
     struct pair_waiter *sleeper; /* of the blocking-style calls */
+    struct netio *bad;           /* the fault wrapper, or NULL */
+    nstime_t ahead;              /* of the pair's clock, by jumps */
     size_t used;                 /* bytes of the arena in use at the start */
 };
 
@@ -100,6 +103,13 @@ void pair_drop(struct pair *p);
 /* Cut one side off: it sends and receives nothing, without knowing. Needs the
  * police. */
 void pair_mute(struct pair *p, int side, bool mute);
+/* Cut what this side sends (tx), receives (rx), or mend it. */
+void pair_cut(struct pair *p, int side, bool rx, bool tx);
+/* From now on longer IP packets of this side vanish (0: none do). Needs a
+ * fault. */
+void pair_path_mtu(struct pair *p, int side, uint32_t mtu);
+/* This side's clock jumps ahead, as after a suspended machine wakes up. */
+void pair_jump(struct pair *p, int side, nstime_t by);
 
 /* ---- time ------------------------------------------------------------- */
 

@@ -54,7 +54,7 @@ struct police {
     struct netio *inner;
     struct pair *p;
     int side;
-    bool mute;
+    unsigned mute; /* MUTE_* */
     struct police_count count;
     struct conn *hash[HASH];
     uint8_t flat[1 << 18];
@@ -546,7 +546,7 @@ static int police_rx(struct netio *io, struct netio_frame *f, nstime_t now) {
     int r;
     do
         r = netio_rx(po->inner, f, now);
-    while (r == 1 && po->mute);
+    while (r == 1 && po->mute & MUTE_RX);
     if (r == 1) {
         io->count.rx_frames++;
         learn(po, po->flat, flatten(po, f), &f->meta);
@@ -559,7 +559,7 @@ static int police_tx(struct netio *io, struct netio_frame *f, unsigned n,
     struct police *po = (struct police *)io;
     for (unsigned i = 0; i < n; i++)
         judge(po, po->flat, flatten(po, &f[i]), &f[i].meta);
-    return po->mute ? (int)n : netio_tx(po->inner, f, n, now);
+    return po->mute & MUTE_TX ? (int)n : netio_tx(po->inner, f, n, now);
 }
 
 static nstime_t police_deadline(struct netio *io) {
@@ -599,7 +599,7 @@ struct netio *police_open(struct netio *inner, struct police **out,
     return &po->io;
 }
 
-void police_mute(struct police *po, bool mute) { po->mute = mute; }
+void police_mute(struct police *po, unsigned ways) { po->mute = ways; }
 
 const struct police_count *police_count(const struct police *po) {
     return &po->count;

@@ -26,5 +26,6 @@ struct police_count {
 struct netio *police_open(struct netio *inner, struct police **out,
                           struct pair *p, int side);
 /* Frames of both directions vanish here. */
-void police_mute(struct police *po, bool mute);
+enum { MUTE_RX = 1, MUTE_TX = 2 }; /* what does not pass; 0: everything does */
+void police_mute(struct police *po, unsigned ways);
 const struct police_count *police_count(const struct police *po);

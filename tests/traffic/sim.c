@@ -1,7 +1,8 @@
 /* sim.c: many connections between two stacks, all of it random, all of it
  * decided by a seed.
  *
- *     sim [--seed N] [--connections N] [--verbose] [--trace]
+ *     sim [--seed N] [--connections N] [--jobs N] [--nightly] [--verbose]
+ *         [--trace]
  *
  * Theory of operation
  *
@@ -16,7 +17,8 @@
  * Checked are: every byte, by a keyed pattern; that each frame is lawful
  * (lib_police.h); no lost wakes, storms or busy loops; and that at the end of
  * each world all memory, sockets and timers were given back. A failure prints
- * the seed and exits with 1. --trace prints a line about each TCP segment, at
+ * the seed and exits with 1. --jobs shares the worlds among so many processes;
+ * --nightly means a million connections. --trace prints a line about each TCP segment, at
  * the stack that sends it and again where it arrives.
  */
 #include <getopt.h>
@@ -24,6 +26,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/traffic/lib_flow.h"
 #include "tests/traffic/lib_pair.h"
@@ -37,6 +41,7 @@ struct world {
     char fault[2][128];
     struct pair_config cfg;
     unsigned connections;
+    bool rough;     /* connections may die of it */
     double badness; /* 0: perfect link; scales what is worth sending */
 };
 
@@ -70,11 +75,21 @@ static void choose_fault(struct world *w, int side) {
     char *spec = w->fault[side];
     if (one_in(w, 6))
         return;
-    if (!one_in(w, 4))
-        add_fault(spec, "delay", scaled(w, 1, 200), "ms");
+    if (!one_in(w, 4)) {
+        uint64_t delay = scaled(w, 1, 200);
+        add_fault(spec, "delay", delay, "ms");
+        if (one_in(w, 3))
+            add_fault(spec, "jitter", scaled(w, 1, delay), "ms");
+    }
+    if (one_in(w, 4))
+        add_fault(spec, "ce", scaled(w, 1, 50), "%");
     if (one_in(w, 2)) {
         uint64_t loss = scaled(w, 1, 15);
         add_fault(spec, "loss", loss, "%");
+        if (one_in(w, 3)) { /* bursts may swallow every repetition */
+            add_fault(spec, "burst", scaled(w, 2, 8), "");
+            w->rough = true;
+        }
         w->badness += (double)loss;
     }
     if (one_in(w, 3))
@@ -84,6 +99,11 @@ static void choose_fault(struct world *w, int side) {
     if (one_in(w, 5)) {
         add_fault(spec, "corrupt", scaled(w, 1, 5), "%");
         w->badness += 3;
+    }
+    if (one_in(w, 10) && w->cfg.mtu >= 1400) { /* nobody says so */
+        add_fault(spec, "mtu", 600 + below(w, w->cfg.mtu - 600), "");
+        w->badness += 3;
+        w->rough = true;
     }
     if (one_in(w, 6)) {
         add_fault(spec, "rate", scaled(w, 1, 100), "mbit");
@@ -120,6 +140,8 @@ static void choose_plan(struct world *w, struct plan *p, uint64_t most) {
         p->rcvbuf = (uint32_t)scaled(w, 1000, 1 << 20);
     if (one_in(w, 8))
         p->lowat = (uint32_t)scaled(w, 1, 1 << 18);
+    static const char *const ccs[] = {NULL, "reno", "cubic", "bbr"};
+    p->cc = ccs[below(w, sizeof(ccs) / sizeof(*ccs))];
     p->nodelay = one_in(w, 2);
     p->polite = one_in(w, 2);
 }
@@ -133,6 +155,9 @@ static void choose_world(struct world *w, uint64_t seed) {
     w->cfg.processes = one_in(w, 3);
     if (one_in(w, 8))
         w->cfg.arena = scaled(w, 1u << 20, 8u << 20);
+    static const char *const ecn[] = {NULL, "tcp_ecn=1", "tcp_ecn=3",
+                                      "tcp_ecn=0"};
+    w->cfg.tune = ecn[below(w, sizeof(ecn) / sizeof(*ecn))];
     choose_fault(w, A);
     choose_fault(w, B);
     w->connections = 1 + (unsigned)below(w, WORLD_MAX);
@@ -157,8 +182,11 @@ static unsigned run_world(uint64_t seed, struct flow_totals *sum) {
     flows_sleep(fs, (enum flow_sleep)below(&w, 3));
     if (w.cfg.arena)
         flows_lean(fs);
+    if (w.rough)
+        flows_rough(fs);
     if (one_in(&w, 8))
-        flows_flap(fs, scaled(&w, 1, 20) * SEC, scaled(&w, 10, 5000) * MSEC);
+        flows_trouble(fs, 1 + (unsigned)below(&w, w.fault[A][0] ? 15 : 7),
+                      scaled(&w, 1, 20) * SEC, scaled(&w, 10, 5000) * MSEC);
     uint64_t most = (uint64_t)(2e6 / (1 + w.badness) / (1 + w.badness / 4));
     for (unsigned i = 0; i < w.connections; i++) {
         struct flow_config c = {.client = (int)below(&w, 2), .port = PORT};
@@ -203,26 +231,83 @@ static void crashed(int sig) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: sim [--seed N] [--connections N] [--verbose] "
-                    "[--trace]\n");
+    fprintf(stderr, "usage: sim [--seed N] [--connections N] [--jobs N] "
+                    "[--nightly] [--verbose] [--trace]\n");
     return 2;
+}
+
+/* What a run came to. */
+struct sum {
+    struct flow_totals t;
+    uint64_t worlds, connections;
+};
+
+/* Worlds first, first + step, ... until so many connections were made. */
+static struct sum run_worlds(uint64_t first, uint64_t step,
+                             uint64_t connections) {
+    struct sum s = {0};
+    while (s.connections < connections)
+        s.connections += run_world(first + step * s.worlds++, &s.t);
+    return s;
+}
+
+/* The same in several processes. Each tells its sum by a pipe; one that fails
+ * has said why, and the others end as well. */
+static struct sum run_jobs(uint64_t seed, unsigned jobs, uint64_t connections) {
+    struct sum all = {0};
+    int fds[2];
+    if (pipe(fds))
+        exit(1);
+    fflush(stdout);
+    for (unsigned i = 0; i < jobs; i++) {
+        pid_t pid = fork();
+        if (pid < 0)
+            exit(1);
+        if (pid == 0) {
+            struct sum s = run_worlds(seed + i, jobs, connections / jobs);
+            _Exit(write(fds[1], &s, sizeof(s)) != sizeof(s));
+        }
+    }
+    close(fds[1]);
+    for (unsigned i = 0; i < jobs; i++) {
+        int status = 0;
+        if (wait(&status) < 0 || status) {
+            kill(0, SIGTERM);
+            exit(1);
+        }
+    }
+    struct sum s;
+    while (read(fds[0], &s, sizeof(s)) == sizeof(s)) {
+        all.worlds += s.worlds;
+        all.connections += s.connections;
+        all.t.bytes += s.t.bytes;
+        all.t.aborted += s.t.aborted;
+        all.t.errors += s.t.errors;
+    }
+    return all;
 }
 
 int main(int argc, char **argv) {
     static const struct option options[] = {
         {"seed", required_argument, NULL, 's'},
         {"connections", required_argument, NULL, 'c'},
+        {"jobs", required_argument, NULL, 'j'},
+        {"nightly", no_argument, NULL, 'n'},
         {"verbose", no_argument, NULL, 'v'},
         {"trace", no_argument, NULL, 't'},
         {0},
     };
-    uint64_t seed = 1, connections = 300;
+    uint64_t seed = 1, connections = 300, jobs = 1;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         char *end = "";
         if (c == 's')
             seed = strtoull(optarg, &end, 0);
         else if (c == 'c')
             connections = strtoull(optarg, &end, 0);
+        else if (c == 'j')
+            jobs = strtoull(optarg, &end, 0);
+        else if (c == 'n')
+            connections = 1000000;
         else if (c == 'v')
             verbose = true;
         else if (c == 't')
@@ -232,7 +317,7 @@ int main(int argc, char **argv) {
         if (*end)
             return usage();
     }
-    if (optind != argc || !seed)
+    if (optind != argc || !seed || !jobs || jobs > 64)
         return usage();
     pair_on_failure = failed;
     signal(SIGFPE, crashed);
@@ -240,14 +325,13 @@ int main(int argc, char **argv) {
 #ifndef __SANITIZE_ADDRESS__
     signal(SIGSEGV, crashed);
 #endif
-    struct flow_totals sum = {0};
-    uint64_t done = 0, worlds = 0;
-    while (done < connections)
-        done += run_world(seed + worlds++, &sum);
+    setpgid(0, 0);
+    struct sum sum = jobs == 1 ? run_worlds(seed, 1, connections)
+                               : run_jobs(seed, (unsigned)jobs, connections);
     printf("sim: seed %llu: %llu worlds, %llu connections, %llu bytes "
            "checked, %llu left early, %llu errors as due\n",
-           (unsigned long long)seed, (unsigned long long)worlds,
-           (unsigned long long)done, (unsigned long long)sum.bytes,
-           (unsigned long long)sum.aborted, (unsigned long long)sum.errors);
+           (unsigned long long)seed, (unsigned long long)sum.worlds,
+           (unsigned long long)sum.connections, (unsigned long long)sum.t.bytes,
+           (unsigned long long)sum.t.aborted, (unsigned long long)sum.t.errors);
     return 0;
 }
