@@ -16,8 +16,9 @@
  * Deviations. A queue that goes on growing needs no further proof: Conservative
  * Slow Start ends as soon as the round trip has grown by the threshold once
  * more. Five rounds of a quarter's growth are a window three times as large,
- * which overruns a queue of one bandwidth-delay product. And L, the limit on the growth by one ACK, is infinite, since one ACK
- * of a superframe stands for dozens of segments (see cc.c).
+ * which overruns a queue of one bandwidth-delay product. And L, the limit on the
+ * growth by one ACK, is infinite, since one ACK of a superframe stands for
+ * dozens of segments (see cc.c).
  */
 #include "stack/tcp/cc.h"
 

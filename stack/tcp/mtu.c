@@ -11,16 +11,20 @@
  *
  * From there a search goes up between mtu_low, which passes, and mtu_high: now
  * and then one segment of a size in the middle leaves as part of the stream. If
- * it is acknowledged, mtu_low moves up to it. If it is lost, mtu_high moves
- * below it, and it is sent again in pieces without slowing down, since the loss
- * was of our making (RFC 8899 section 3, item 7). The search ends when less
- * than THRESHOLD bytes are between the two, and starts again after ten minutes.
+ * it is acknowledged, mtu_low moves up to it. If it is lost, it is sent again in
+ * pieces without slowing down, since the loss was of our making (RFC 8899
+ * section 3, item 7), and after MAX_PROBES losses mtu_high moves below it. The
+ * search ends when less than THRESHOLD bytes are between the two, and starts
+ * again after ten minutes.
  *
  *   mtu_low = 0     not at work
  *   mtu_probe > 0   a probe is out; it ends at probe_end
+ *   mtu_doubt       the next one has the full size
  *
  * A probe needs enough data behind it to show its loss soon, and a window that
- * can take the loss. Sizes are those of mss_base: payload and options.
+ * can take the loss. But time-outs in a row are the work of plain losses more
+ * often than of a black hole: so the first segment that leaves after them is a
+ * probe of the full size, with no conditions. Sizes are those of mss_base: payload and options.
  */
 #include "stack/tcp/tcp.h"
 
@@ -28,6 +32,7 @@
 #define THRESHOLD 8       /* Linux's tcp_probe_threshold */
 #define LEAST 512u        /* Linux's min_pmtu less headers; shorter is no use */
 #define REPROBE_MS 600000 /* tcp_probe_interval, RFC 8899 PMTU_RAISE_TIMER */
+#define MAX_PROBES 3      /* RFC 8899 section 5.1.2 */
 #define PROBE_CWND 11     /* segments; as Linux */
 
 /* Begin the search at the base size. */
@@ -49,7 +54,11 @@ void tcp_mtu_start(struct stack *st, struct tcp_sock *tp) {
 /* A probe's fate is known: lost. */
 static void failed(struct stack *st, struct tcp_sock *tp) {
     COUNT(st, tcp_mtu_probes_lost);
-    tp->mtu_high = (uint16_t)(tp->mtu_probe - 1);
+    if (++tp->mtu_fails >= MAX_PROBES) {
+        tp->mtu_high = (uint16_t)(tp->mtu_probe - 1);
+        tp->mtu_fails = 0;
+        tp->mtu_doubt = false;
+    }
     tp->mtu_probe = 0;
 }
 
@@ -68,8 +77,11 @@ void tcp_mtu_timeout(struct stack *st, struct tcp_sock *tp) {
                               TCP_MSS_MIN);
     uint16_t before = tp->mss_base;
     tcp_sync_mss(st, tp);
-    if (tp->mss_base < before)
-        COUNT(st, tcp_black_holes);
+    if (tp->mss_base >= before)
+        return;
+    tp->mtu_doubt = true;
+    tp->mtu_fails = 0;
+    COUNT(st, tcp_black_holes);
 }
 
 /* snd_una has moved. */
@@ -77,7 +89,8 @@ void tcp_mtu_acked(struct stack *st, struct tcp_sock *tp) {
     if (!tp->mtu_probe || seq_lt(tp->snd_una, tp->probe_end))
         return;
     tp->mtu_low = tp->mtu_probe;
-    tp->mtu_probe = 0;
+    tp->mtu_probe = tp->mtu_fails = 0;
+    tp->mtu_doubt = false;
     tcp_sync_mss(st, tp);
     COUNT(st, tcp_mtu_raised);
 }
@@ -117,6 +130,8 @@ uint16_t tcp_mtu_probe_size(struct stack *st, struct tcp_sock *tp,
         search_again(st, tp);
         return 0;
     }
+    if (tp->mtu_doubt)
+        return data >= tp->mtu_high ? tp->mtu_high : 0;
     uint16_t size = (uint16_t)((tp->mtu_low + tp->mtu_high + 1) / 2);
     uint32_t behind = (tp->dupthresh + 1u) * tcp_smss(tp);
     if (data < size + behind || tp->cwnd < PROBE_CWND * tcp_smss(tp))

@@ -287,7 +287,7 @@ static void output_mtu_probe(struct stack *st, struct tcp_sock *tp,
     uint32_t data = tcp_snd_end(tp) - tp->snd_nxt;
     data = min_u32(data, left > 0 ? (uint32_t)left : 0);
     uint16_t size = tcp_mtu_probe_size(st, tp, data), mss = tp->mss_base;
-    if (!size || r->pipe + size > tp->cwnd)
+    if (!size || (r->pipe + size > tp->cwnd && r->pipe))
         return;
     tp->mss_base = size; /* for this one */
     uint32_t n = tcp_eff_mss(tp);

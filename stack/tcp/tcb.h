@@ -202,6 +202,8 @@ struct tcp_sock {
 
     /* segment sizes, without options */
     uint16_t mtu_low, mtu_high; /* mtu.c: known to pass; maximum searched */
+    uint8_t mtu_fails;          /* losses of a probe of this size */
+    bool mtu_doubt;             /* the next one has the full size */
     uint16_t mtu_probe;         /* size of a probe that is out */
     uint16_t probe_len;         /* its payload... */
     seq_t probe_end;            /* ...and its end */
