@@ -372,7 +372,8 @@ static int destination(struct file *f, const struct msghdr *h,
         }
     }
     r = addr_in(family, true, sa, len, &m->peer);
-    if (r == 0 && m->peer.port == 0)
+    if (r == 0 && m->peer.port == 0 &&
+        stack_sock_protocol(f->so) == IPPROTO_UDP)
         r = -EINVAL;
     m->has_peer = r == 0;
     return r;
@@ -400,7 +401,10 @@ static ssize_t send_locked(int fd, struct file *f, const struct msghdr *h,
         return r;
     if (m.has_peer && !f->placed && policy_address(&m.peer) == POLICY_KERNEL) {
         r = file_to_kernel(fd, f);
-        return r < 0 ? r : IO_KERNEL;
+        if (r != -EPERM && r != -EACCES)
+            return r < 0 ? r : IO_KERNEL;
+        /* ping has given up its right to raw sockets: we are the host then */
+        self.sh->count.raw_loopback++;
     }
     return send_datagram(&p, f, h->msg_iov, niov, send_flags(flags), &m);
 }

@@ -1,5 +1,6 @@
 /* socket.c: socket(). AF_INET and AF_INET6 stream and datagram sockets are the
- * stack's; everything else is the kernel's business. */
+ * stack's, and IPv4 raw and ping sockets; everything else is the kernel's
+ * business. */
 #include <netinet/in.h>
 
 #include "preload/preload.h"
@@ -31,10 +32,15 @@ static bool wanted(int domain, int type, int protocol) {
     case SOCK_DGRAM:
         if (protocol == 0 || protocol == IPPROTO_UDP)
             return true;
+        if (domain == AF_INET && protocol == IPPROTO_ICMP)
+            return true; /* a ping socket */
         if (protocol != IPPROTO_ICMP && protocol != IPPROTO_ICMPV6)
             break;
-        __attribute__((fallthrough)); /* a ping socket */
+        COUNT(kernel_raw);
+        return false;
     case SOCK_RAW:
+        if (domain == AF_INET && protocol > 0 && protocol <= IPPROTO_RAW)
+            return true;
         COUNT(kernel_raw);
         return false;
     }
@@ -43,13 +49,14 @@ static bool wanted(int domain, int type, int protocol) {
 }
 
 /* A descriptor for a new stack socket, or -errno. */
-static int open_socket(int domain, int type) {
+static int open_socket(int domain, int type, int protocol) {
+    static const enum stack_type types[] = {[SOCK_STREAM] = STACK_STREAM,
+                                            [SOCK_DGRAM] = STACK_DGRAM,
+                                            [SOCK_RAW] = STACK_RAW};
     struct sock *so;
-    bool stream = (type & SOCK_TYPE_MASK) == SOCK_STREAM;
     share_enter();
     int r = stack_socket(self.st, domain == AF_INET6 ? 6 : 4,
-                         stream ? STACK_STREAM : STACK_DGRAM,
-                         stream ? IPPROTO_TCP : IPPROTO_UDP, &so);
+                         types[type & SOCK_TYPE_MASK], protocol, &so);
     if (r == 0) {
         struct file *f = file_new(FILE_SOCK, so, NULL);
         if (!f) {
@@ -68,17 +75,34 @@ static int open_socket(int domain, int type) {
     return r;
 }
 
+/* Raw sockets are for those who have CAP_NET_RAW, ping sockets for the groups
+ * of net.ipv4.ping_group_range (raw(7), icmp(7)). The kernel is asked, so that
+ * the rules are its own. 0 or -errno. */
+static int permitted(int domain, int type, int protocol) {
+    bool raw = (type & SOCK_TYPE_MASK) == SOCK_RAW;
+    if (!raw && protocol != IPPROTO_ICMP)
+        return 0;
+    int k = (int)sys_socket(domain, type | SOCK_CLOEXEC, protocol);
+    if (k >= 0)
+        sys_close(k);
+    return k < 0 ? k : 0;
+}
+
 /* socket(2). The first one makes (or finds) the stack; when that fails, the
  * `fallback` setting says whether its errno or a kernel socket is the
  * answer. */
 EXPORT int socket(int domain, int type, int protocol) {
     if (preload_vforked || !wanted(domain, type, protocol))
         return real.socket(domain, type, protocol);
-    int r = preload_stack();
+    int r = permitted(domain, type, protocol);
+    if (r == 0)
+        r = preload_stack();
+    else
+        RETURN(r);
     if (r < 0 && preload_settings()->fallback == FALLBACK_KERNEL)
         return real.socket(domain, type, protocol);
     if (r == 0)
-        r = open_socket(domain, type);
+        r = open_socket(domain, type, protocol);
     if (r >= 0)
         preload_service();
     RETURN(r);

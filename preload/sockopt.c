@@ -106,6 +106,8 @@ static bool level_fits(struct file *f, int level) {
         return stack_sock_protocol(f->so) == level;
     case IPPROTO_IPV6:
         return stack_sock_family(f->so) == 6;
+    case SOL_RAW:
+        return stack_sock_type(f->so) == STACK_RAW;
     }
     return false;
 }

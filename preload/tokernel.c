@@ -17,7 +17,10 @@
 
 /* A kernel socket of the kind of f, or -errno. */
 static int twin(struct file *f) {
-    int type = sock_is_stream(f) ? SOCK_STREAM : SOCK_DGRAM;
+    static const int types[] = {[STACK_STREAM] = SOCK_STREAM,
+                                [STACK_DGRAM] = SOCK_DGRAM,
+                                [STACK_RAW] = SOCK_RAW};
+    int type = types[stack_sock_type(f->so)];
     int family = stack_sock_family(f->so) == 6 ? AF_INET6 : AF_INET;
     return (int)sys_socket(family, type | SOCK_CLOEXEC,
                            stack_sock_protocol(f->so));

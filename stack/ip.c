@@ -61,6 +61,8 @@ void ip_deliver_error(struct stack *st, uint8_t proto,
                       const struct ip_addr *src, const struct ip_addr *dst,
                       const uint8_t *l4, uint32_t len,
                       const struct icmp_error *e) {
+    if (!list_empty(&st->sh->raw))
+        raw_icmp_error(st, proto, src, dst, l4, len, e);
     if (proto < N_TRANSPORTS && transports[proto].error)
         transports[proto].error(st, src, dst, l4, len, e);
     else
@@ -163,7 +165,8 @@ static void deliver(struct stack *st, const struct rxpkt *rx) {
         COUNT(st, drop_ip_empty);
         return;
     }
-    if (ip_deliver(st, rx))
+    bool raw = !list_empty(&st->sh->raw) && raw_input(st, rx);
+    if (ip_deliver(st, rx) || raw)
         return;
     COUNT(st, drop_ip_proto);
     icmp_send_error(st, rx, ICMP_SEND_PROTO_UNREACHABLE);
@@ -264,7 +267,8 @@ static void fill_header(struct stack *st, struct ipv4_hdr *h,
         .src = ip_to_v4(&tx->src),
         .dst = ip_to_v4(&tx->dst),
     };
-    if (!df)
+    h->id = tx->id;
+    if (!df && !tx->id)
         h->id = next_id(st, &tx->dst);
 }
 

@@ -17,6 +17,7 @@ struct ip_tx {
     uint8_t proto, ttl, tos;
     uint8_t df; /* enum ip_df: RFC 6864 lets ID be 0 for atomic datagrams */
     const struct ipv4_opts *opts; /* NULL: none */
+    uint16_t id;                  /* 0: chosen by ip_output */
     bool link_mtu; /* the link's MTU counts, not what was learned of the path */
 };
 

@@ -205,6 +205,9 @@ int sock_getopt(struct stack *st, struct sock *so, enum stack_opt opt,
             return -ENOTCONN;
         *v = ip_path_mtu(st, &so->remote.ip);
         return 0;
+    case STACK_OPT_HDRINCL: /* of others than raw sockets */
+        *v = 0;
+        return 0;
     case STACK_OPT_V6ONLY:
         if (so->family != 6)
             return -ENOPROTOOPT;

@@ -37,7 +37,7 @@ static struct sock *find(struct stack *st, uint16_t id,
                          const struct ip_addr *ip) {
     list_for_each(n, &st->sh->raw) {
         struct sock *so = container_of(n, struct sock, port_link);
-        if (so->local.port == id &&
+        if (so->kind == SOCK_PING && so->local.port == id &&
             (ip_is_any(ip) || ip_is_any(&so->local.ip) ||
              ip_equal(&so->local.ip, ip)))
             return so;

@@ -84,7 +84,8 @@ static void distrust(struct stack *st, struct sock *so) {
     COUNT(st, repair_reset);
     if (so->kind == SOCK_TCP)
         tcp_distrust(st, so);
-    else if (so->kind == SOCK_UDP || so->kind == SOCK_PING)
+    else if (so->kind == SOCK_UDP || so->kind == SOCK_PING ||
+             so->kind == SOCK_RAWIP)
         udp_reset(st, so);
 }
 

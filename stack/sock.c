@@ -33,11 +33,11 @@
 #define PROTO_ICMP 1
 #define PROTO_TCP 6
 #define PROTO_UDP 17
+#define PROTO_RAW 255
 
 static const struct sock_proto *const sock_protos[SOCK_KINDS] = {
-    [SOCK_TCP] = &tcp_proto,
-    [SOCK_UDP] = &udp_proto,
-    [SOCK_PING] = &ping_proto,
+    [SOCK_TCP] = &tcp_proto,       [SOCK_UDP] = &udp_proto,
+    [SOCK_PING] = &ping_proto,     [SOCK_RAWIP] = &rawip_proto,
     [SOCK_TCP_TW] = &tcp_tw_proto,
 };
 
@@ -52,6 +52,7 @@ static const struct sock_proto *proto_of(const struct sock *so) {
 static void sock_defaults(struct stack *st, struct sock *so) {
     bool tcp = so->kind == SOCK_TCP;
     so->ttl = 64;
+    so->hdrincl = so->kind == SOCK_RAWIP && so->proto == PROTO_RAW;
     so->multicast_ttl = 1; /* RFC 1112, section 6.1 */
     so->linger = -1;
     so->mtu_discover = 1; /* IP_PMTUDISC_WANT */
@@ -164,6 +165,11 @@ static int choose_kind(enum stack_type type, int protocol, enum sock_kind *kind,
         {STACK_DGRAM, PROTO_UDP, SOCK_UDP, true},
         {STACK_DGRAM, PROTO_ICMP, SOCK_PING, false},
     };
+    if (type == STACK_RAW && protocol > 0 && protocol <= PROTO_RAW) {
+        *kind = SOCK_RAWIP;
+        *proto = (uint8_t)protocol;
+        return 0;
+    }
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         if (table[i].type != type || !sock_protos[table[i].kind])
             continue;
@@ -412,6 +418,8 @@ uint32_t stack_ready(struct stack *st, struct sock *so) {
 /* All zero before bind. */
 void stack_getsockname(struct sock *so, struct endpoint *out) {
     *out = so->local;
+    if (so->kind == SOCK_RAWIP) /* where others have their port, as Linux */
+        out->port = so->proto;
 }
 
 /* Linux's inet_getname: no peer while the handshake is under way. */

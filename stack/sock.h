@@ -44,8 +44,9 @@ struct sock {
     /* options, see options.def; defaults from sock_defaults() */
     bool reuseaddr, reuseport, keepalive, broadcast, oobinline;
     bool v6only, recverr, pktinfo, recvttl, recvtos;
-    bool freebind, bind_no_port, no_check;
-    bool ipopts_given; /* by the program, not by the peer's source route */
+    bool freebind, bind_no_port, no_check, hdrincl;
+    uint32_t icmp_filter; /* raw sockets */
+    bool ipopts_given;    /* by the program, not by the peer's source route */
     bool sndbuf_locked, rcvbuf_locked; /* set by the program: no autotuning */
     uint8_t ttl, multicast_ttl, tos, mtu_discover, priority;
     int32_t linger; /* -1 off; seconds */
@@ -139,6 +140,12 @@ void udp_icmp_error(struct stack *st, const struct ip_addr *src,
                     const struct icmp_error *e);
 /* An echo reply with this identifier; false: nobody asked (ping.c). */
 bool ping_input(struct stack *st, const struct rxpkt *rx, uint16_t id);
+/* A copy to each raw socket that wants it, before the transport; false: there
+ * is none for this protocol (rawip.c). */
+bool raw_input(struct stack *st, const struct rxpkt *rx);
+void raw_icmp_error(struct stack *st, uint8_t proto, const struct ip_addr *src,
+                    const struct ip_addr *dst, const uint8_t *l4, uint32_t len,
+                    const struct icmp_error *e);
 void ping_icmp_error(struct stack *st, const struct ip_addr *src,
                      const struct ip_addr *dst, const uint8_t *l4, uint32_t len,
                      const struct icmp_error *e);

@@ -255,6 +255,8 @@ static bool fits(const char *kind) {
         return stream;
     if (row->level == IPPROTO_UDP)
         return !stream;
+    if (row->level == SOL_RAW)
+        return false;
     return row->level != IPPROTO_IPV6 || strchr(kind, '6');
 }
 
