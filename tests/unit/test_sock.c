@@ -52,7 +52,7 @@ Test(sock, kinds) {
         {4, STACK_STREAM, 17, -EPROTONOSUPPORT},
         {4, STACK_DGRAM, 6, -EPROTONOSUPPORT},
         {4, STACK_STREAM, 132, -EPROTONOSUPPORT},
-        {4, STACK_RAW, 1, -EPROTONOSUPPORT},
+        {4, STACK_RAW, 0, -EPROTONOSUPPORT},
         {5, STACK_STREAM, 0, -EAFNOSUPPORT},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
