@@ -9,6 +9,7 @@
 
 #include "preload/addr.h"
 #include "preload/io.h"
+#include "preload/twin.h"
 
 /* listen(2): 0, or EADDRINUSE, EDESTADDRREQ, EINVAL, EOPNOTSUPP (not a
  * stream). An unbound socket gets a free port of all addresses. */
@@ -18,7 +19,9 @@ EXPORT int listen(int fd, int backlog) {
     struct file *f = section_enter(fd);
     if (!f)
         RETURN(-EBADF);
-    int r = stack_listen(self.st, f->so, backlog);
+    int r = twin_listen(fd, f, backlog);
+    if (r == 0)
+        r = stack_listen(self.st, f->so, backlog);
     if (r == 0)
         f->placed = true;
     section_leave(f);
@@ -57,19 +60,35 @@ static int take_one(struct file *l, int flags) {
     return fd;
 }
 
+/* What is there now, of the queue itself or its twin's, in turn. Descriptor or
+ * -errno. */
+static int take_any(int fd, struct file *f, struct sockaddr *addr,
+                    socklen_t *len, int flags) {
+    struct sock *none;
+    int r = -EAGAIN;
+    if (!stack_is_listening(f->so))
+        return stack_accept(self.st, f->so, &none); /* why not */
+    bool twin = f->twin_ino && file_of(fd) == f;    /* not closed meanwhile */
+    bool first = twin && f->twin_turn;
+    f->twin_turn = !f->twin_turn;
+    if (first)
+        r = twin_accept(fd, addr, len, flags);
+    if (r == -EAGAIN && stack_ready(self.st, f->so) & STACK_IN)
+        r = take_one(f, flags);
+    if (r == -EAGAIN && twin && !first)
+        r = twin_accept(fd, addr, len, flags);
+    return r;
+}
+
 /* Lock held. Descriptor or -errno. */
-static int accept_wait(struct file *f, int flags) {
+static int accept_wait(int fd, struct file *f, struct sockaddr *addr,
+                       socklen_t *len, int flags) {
     bool drained = false;
     nstime_t deadline = 0;
     if (!sock_is_stream(f))
         return -EOPNOTSUPP;
     for (;;) {
-        struct sock *none;
-        int r = -EAGAIN;
-        if (!stack_is_listening(f->so))
-            r = stack_accept(self.st, f->so, &none); /* why not */
-        else if (stack_ready(self.st, f->so) & STACK_IN)
-            r = take_one(f, flags);
+        int r = take_any(fd, f, addr, len, flags);
         if (r != -EAGAIN)
             return r;
         if (f->nonblock) {
@@ -81,7 +100,8 @@ static int accept_wait(struct file *f, int flags) {
         }
         if (!deadline)
             deadline = deadline_after(f->rcv_timeout);
-        r = section_wait(f, STACK_IN, deadline);
+        r = wait_twin(stack_sock_source(f->so), f, STACK_IN,
+                      f->twin_ino ? fd : -1, deadline);
         if (r < 0)
             return r;
     }
@@ -96,8 +116,8 @@ static int accept_common(int fd, struct sockaddr *addr, socklen_t *len,
     struct file *f = section_enter_point(fd);
     if (!f)
         return -EBADF;
-    int got = accept_wait(f, flags);
-    if (got >= 0 && addr) {
+    int got = accept_wait(fd, f, addr, len, flags);
+    if (got >= 0 && addr && file_of(got)) {
         struct endpoint peer = {0};
         struct file *n = file_of(got);
         stack_getpeername(n->so, &peer);

@@ -1,6 +1,7 @@
 /* bind.c: bind(). Decides between stack and kernel when the address does. */
 #include "preload/addr.h"
 #include "preload/io.h"
+#include "preload/policy.h"
 
 /* Lock held. 0, -errno or IO_KERNEL. */
 static int bind_file(int fd, struct file *f, const struct sockaddr *addr,
@@ -21,10 +22,9 @@ static int bind_file(int fd, struct file *f, const struct sockaddr *addr,
     r = addr_in(family, false, addr, len, &at);
     if (r < 0)
         return r;
-    if (!f->placed && policy_address(&at) == POLICY_KERNEL) {
-        r = file_to_kernel(fd, f);
-        return r < 0 ? r : IO_KERNEL;
-    }
+    r = policy_apply(fd, f, RULE_AT, &at);
+    if (r)
+        return r;
     return stack_bind(self.st, f->so, &at);
 }
 

@@ -8,6 +8,7 @@
  */
 #include "preload/addr.h"
 #include "preload/io.h"
+#include "preload/policy.h"
 
 /* Wait for the end of an attempt that stack_connect answered with `busy`. */
 static int wait_connected(struct file *f, int busy) {
@@ -41,11 +42,9 @@ static int connect_file(int fd, struct file *f, const struct sockaddr *addr,
     r = addr_in(stack_sock_family(f->so), !stream, addr, len, &to);
     if (r < 0)
         return r;
-    if (!f->placed &&
-        (ip_is_any(&to.ip) || policy_address(&to) == POLICY_KERNEL)) {
-        r = file_to_kernel(fd, f);
-        return r < 0 ? r : IO_KERNEL;
-    }
+    r = policy_apply(fd, f, RULE_TO, &to);
+    if (r)
+        return r;
     r = stack_connect(self.st, f->so, &to);
     if (r == 0 || r == -EINPROGRESS)
         f->placed = true;

@@ -169,6 +169,25 @@ static int ctl_nested(int ep, int op, int fd, struct epoll_event *ev) {
     return r;
 }
 
+/* fd is a listener with a twin (twin.c): on the kernel's side as well, unless
+ * it was put into the set before it had one. */
+static int ctl_twin(int ep, int op, int fd, struct epoll_event *ev) {
+    int k = (int)sys_epoll_ctl(ep, op, fd, ev);
+    if (k < 0 && (op == EPOLL_CTL_ADD || k != -ENOENT))
+        return k;
+    share_enter();
+    struct file *f = file_of(fd);
+    int r = f && f->twin_ino
+                ? ctl_stack(ep, op, fd, stack_sock_source(f->so), ev)
+                : -EBADF;
+    if (r == 0)
+        set_of(ep)->twins = true;
+    share_leave();
+    if (r < 0 && op == EPOLL_CTL_ADD)
+        sys_epoll_ctl(ep, EPOLL_CTL_DEL, fd, NULL);
+    return r;
+}
+
 EXPORT int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev) {
     struct file *f = stack_file(fd);
     if (!f)
@@ -179,7 +198,7 @@ EXPORT int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev) {
         RETURN(-EINVAL);
     if (f->kind == FILE_EPOLL)
         RETURN(ctl_nested(ep, op, fd, ev));
-    RETURN(ctl_sock(ep, op, fd, ev));
+    RETURN(f->twin_ino ? ctl_twin(ep, op, fd, ev) : ctl_sock(ep, op, fd, ev));
 }
 
 /* ---- collecting --------------------------------------------------------- */
@@ -262,7 +281,7 @@ static int collect(int ep, struct file *set, struct epoll_event *ev, int max) {
         kernel_first = !kernel_first; /* the other side's turn next time */
     if (b < 0)
         return a ? a : b;
-    return set->nested && a && b ? merge(ev, a, b) : a + b;
+    return (set->nested || set->twins) && a && b ? merge(ev, a, b) : a + b;
 }
 
 /* ---- waiting ------------------------------------------------------------ */

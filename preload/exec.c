@@ -40,7 +40,7 @@
 
 #include "preload/fork.h"
 #include "preload/hand.h"
-#include "preload/preload.h"
+#include "preload/policy.h"
 
 #define INTERPRETERS 4 /* scripts that run scripts: the kernel's limit is 4 */
 
@@ -340,7 +340,10 @@ int exec_run(const struct exec_target *t, char *const argv[],
              char *const envp[]) {
     char text[EXEC_TEXT];
     char **env = __builtin_alloca((size_t)exec_env_size(envp) * sizeof(*env));
-    const char *why = self.sh ? target_obstacle(t) : NULL;
+    bool strict = preload_settings()->strict;
+    const char *why = self.sh || strict ? target_obstacle(t) : NULL;
+    if (why && strict && executable(t))
+        return policy_strict("a program that LD_PRELOAD cannot enter");
     if (!why && other_stack(envp))
         why = "meant for another stack";
     bool attach = self.sh && !why;

@@ -24,6 +24,7 @@
 #include "preload/async.h"
 #include "preload/exec.h"
 #include "preload/fork.h"
+#include "preload/policy.h"
 #include "preload/share/opener.h"
 #include "preload/stdio.h"
 #include "preload/signal.h"
@@ -138,6 +139,8 @@ __attribute__((constructor(101))) static void start(void) {
     exec_start(environ);
     settings_error =
         settings_load(&settings, environ, settings_text, sizeof(settings_text));
+    if (settings_error == 0)
+        policy_start(&settings);
     if (settings_error == 0 && settings.inherit[0])
         inherit();
 }

@@ -26,6 +26,7 @@
 
 #include "preload/addr.h"
 #include "preload/msg.h"
+#include "preload/policy.h"
 #include "preload/share/relay.h"
 
 /* Every wrapper's way in: the look-up before was without the lock. */
@@ -399,13 +400,8 @@ static ssize_t send_locked(int fd, struct file *f, const struct msghdr *h,
         r = destination(f, h, &m);
     if (r < 0)
         return r;
-    if (m.has_peer && !f->placed && policy_address(&m.peer) == POLICY_KERNEL) {
-        r = file_to_kernel(fd, f);
-        if (r != -EPERM && r != -EACCES)
-            return r < 0 ? r : IO_KERNEL;
-        /* ping has given up its right to raw sockets: we are the host then */
-        self.sh->count.raw_loopback++;
-    }
+    if (m.has_peer && (r = policy_apply(fd, f, RULE_TO, &m.peer)))
+        return r;
     return send_datagram(&p, f, h->msg_iov, niov, send_flags(flags), &m);
 }
 

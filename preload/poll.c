@@ -173,7 +173,7 @@ static void split(const struct multi *m, struct kernel_part *k) {
     for (unsigned i = 0; i < m->n; i++) {
         int fd = m->fds[i].fd;
         struct file *f = fd >= 0 ? stack_file(fd) : NULL;
-        bool kernel = fd >= 0 && (!f || f->kind == FILE_EPOLL);
+        bool kernel = fd >= 0 && (!f || f->kind == FILE_EPOLL || f->twin_ino);
         k->fds[i] = (struct pollfd){kernel ? fd : -1, m->fds[i].events, 0};
         k->used += kernel;
     }

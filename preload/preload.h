@@ -63,9 +63,6 @@ static inline nstime_t deadline_after(nstime_t timeout) {
     return timeout ? share_clock() + timeout : NSTIME_NEVER;
 }
 
-/* policy.c: who serves this address? */
-enum policy { POLICY_STACK, POLICY_KERNEL };
-enum policy policy_address(const struct endpoint *to);
 /* Turn a stack socket, not yet placed, into a kernel socket under the same
  * number, options replayed (tokernel.c). 0 or -errno. */
 int file_to_kernel(int fd, struct file *f);

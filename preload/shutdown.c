@@ -19,6 +19,8 @@ EXPORT int shutdown(int fd, int how) {
     if (f->relays)
         relay_sync(f);
     int r = stack_shutdown(self.st, f->so, hows[how]);
+    if (f->twin_ino)
+        sys_shutdown(fd, how);
     section_leave(f);
     RETURN(r);
 }

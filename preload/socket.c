@@ -3,7 +3,7 @@
  * business. */
 #include <netinet/in.h>
 
-#include "preload/preload.h"
+#include "preload/policy.h"
 
 #ifndef SOCK_TYPE_MASK
 #define SOCK_TYPE_MASK 0xf
@@ -16,36 +16,51 @@
             __atomic_fetch_add(&self.sh->count.name, 1, __ATOMIC_RELAXED);     \
     } while (0)
 
-/* Is it ours? Counts what is not, by reason. */
-static bool wanted(int domain, int type, int protocol) {
-    if (domain != AF_INET && domain != AF_INET6) {
-        COUNT(kernel_family);
-        return false;
-    }
-    if (type & ~(SOCK_TYPE_MASK | SOCK_NONBLOCK | SOCK_CLOEXEC))
-        return false; /* EINVAL, from the kernel itself */
+/* The kernel's business, whatever the policy says? A bad type is judged by the
+ * kernel itself. */
+static bool foreign(int domain, int type) {
+    if (domain == AF_INET || domain == AF_INET6)
+        return type & ~(SOCK_TYPE_MASK | SOCK_NONBLOCK | SOCK_CLOEXEC);
+    COUNT(kernel_family);
+    return true;
+}
+
+/* Can the stack serve it? If not, what is it, in words and in `why`? */
+static const char *obstacle(int domain, int type, int protocol, enum why *why) {
+    bool v4 = domain == AF_INET;
+    *why = WHY_PROTOCOL;
     switch (type & SOCK_TYPE_MASK) {
     case SOCK_STREAM:
         if (protocol == 0 || protocol == IPPROTO_TCP)
-            return true;
+            return NULL;
         break;
     case SOCK_DGRAM:
-        if (protocol == 0 || protocol == IPPROTO_UDP)
-            return true;
-        if (domain == AF_INET && protocol == IPPROTO_ICMP)
-            return true; /* a ping socket */
+        if (protocol == 0 || protocol == IPPROTO_UDP ||
+            (v4 && protocol == IPPROTO_ICMP))
+            return NULL;
         if (protocol != IPPROTO_ICMP && protocol != IPPROTO_ICMPV6)
             break;
-        COUNT(kernel_raw);
-        return false;
+        *why = WHY_RAW;
+        return "an IPv6 ping socket";
     case SOCK_RAW:
-        if (domain == AF_INET && protocol > 0 && protocol <= IPPROTO_RAW)
-            return true;
-        COUNT(kernel_raw);
-        return false;
+        if (v4 && protocol > 0 && protocol <= IPPROTO_RAW)
+            return NULL;
+        *why = WHY_RAW;
+        return "an IPv6 raw socket";
     }
-    COUNT(kernel_protocol);
-    return false;
+    return "a socket of another protocol";
+}
+
+/* A kernel socket in the place of one that the stack cannot serve. */
+static int from_kernel(int domain, int type, int protocol, enum why why) {
+    int fd = real.socket(domain, type, protocol);
+    if (fd >= 0)
+        why_note(fd, why, -1);
+    if (why == WHY_RAW)
+        COUNT(kernel_raw);
+    else
+        COUNT(kernel_protocol);
+    return fd;
 }
 
 /* A descriptor for a new stack socket, or -errno. */
@@ -92,14 +107,21 @@ static int permitted(int domain, int type, int protocol) {
  * `fallback` setting says whether its errno or a kernel socket is the
  * answer. */
 EXPORT int socket(int domain, int type, int protocol) {
-    if (preload_vforked || !wanted(domain, type, protocol))
+    const struct settings *set = preload_settings();
+    enum why why;
+    if (preload_vforked || foreign(domain, type))
         return real.socket(domain, type, protocol);
+    const char *what = obstacle(domain, type, protocol, &why);
+    if (what && set->strict)
+        RETURN(policy_strict(what));
+    if (what)
+        return from_kernel(domain, type, protocol, why);
     int r = permitted(domain, type, protocol);
     if (r == 0)
         r = preload_stack();
     else
         RETURN(r);
-    if (r < 0 && preload_settings()->fallback == FALLBACK_KERNEL)
+    if (r < 0 && set->fallback == FALLBACK_KERNEL && !set->strict)
         return real.socket(domain, type, protocol);
     if (r == 0)
         r = open_socket(domain, type, protocol);

@@ -89,7 +89,6 @@ int file_to_kernel(int fd, struct file *f) {
     replay_flags(f, k);
     int r = replay_bind(f, k);
     if (r == 0) {
-        self.sh->count.kernel_loopback++;
         file_get(f);
         replace(f, k);
         file_put(f);

@@ -125,13 +125,13 @@ bool stack_is_local(struct stack *st, const struct ip_addr *ip) {
 }
 
 /* RFC 1122 section 3.3.4.3: the address of the interface it would leave by,
- * which is the only one we have; to 127/8 the destination itself. */
+ * which is the only one we have; to 127/8 it is 127.0.0.1. */
 int stack_route_source(struct stack *st, const struct ip_addr *dst,
                        struct ip_addr *src) {
     struct ip_addr hop;
     if (!ip_is_v4(dst))
         return -ENETUNREACH;
-    *src = ip_is_loopback(dst) ? *dst : st->sh->routes.addr;
+    *src = ip_is_loopback(dst) ? ip_from_v4(0x7f000001) : st->sh->routes.addr;
     if (stack_is_local(st, dst) || route_is_broadcast(st, dst))
         return 0;
     return route_lookup(st, dst, &hop);

@@ -105,7 +105,8 @@ static bool still_ours(int fd, const struct file *f) {
         return false;
     if (f->kind == FILE_EPOLL) /* -EINVAL: not an epoll set */
         return sys_epoll_ctl(fd, EPOLL_CTL_DEL, self.fd.proto, NULL) == -ENOENT;
-    return (uint64_t)st.st_ino == self.proto_ino;
+    uint64_t want = f->twin_ino ? f->twin_ino : self.proto_ino;
+    return (uint64_t)st.st_ino == want;
 }
 
 /* What a vfork child did between vfork and exec, where it must not touch the

@@ -23,8 +23,10 @@ struct file {
     uint32_t counted; /* the same, counted anew (repair.c) */
     uint8_t kind;     /* enum file_kind */
     bool nonblock, async;
-    bool placed;     /* bound or connected: can no longer become a kernel's */
-    struct sock *so; /* FILE_SOCK */
+    bool placed;       /* bound or connected: can no longer become a kernel's */
+    bool twin_turn;    /* the twin's queue comes first next time */
+    uint64_t twin_ino; /* a wildcard listener's kernel side (twin.c); 0: none */
+    struct sock *so;   /* FILE_SOCK */
     struct pollset *ps; /* FILE_EPOLL: stack side; the kernel's epoll beside */
     nstime_t rcv_timeout, snd_timeout; /* ns; 0: none */
     int32_t owner, owner_sig;          /* F_SETOWN, F_SETSIG */
@@ -38,6 +40,7 @@ struct file {
     uint32_t in_kernel;       /* FILE_EPOLL: threads in epoll_wait(2) itself */
     bool nested;              /* FILE_EPOLL: holds other epoll sets */
     uint16_t relays;          /* that serve it, see relay.h */
+    bool twins;               /* ...or listeners that have a twin */
     nstime_t opened;
 };
 

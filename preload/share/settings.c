@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "netio/sys.h"
+#include "preload/share/rules.h"
 
 #define PREFIX "LIBSTACK_"
 #define PREFIX_LEN (sizeof(PREFIX) - 1)
@@ -276,6 +277,35 @@ static void show_FALLBACK(const struct settings *s,
     snprintf(buf, len, "%s", *field == FALLBACK_FAIL ? "fail" : "kernel");
 }
 
+static const char *put_LOOPBACK(struct settings *s,
+                                enum settings_loopback *field,
+                                const char *text) {
+    if (strcmp(text, "kernel") && strcmp(text, "stack"))
+        return "kernel or stack";
+    *field = text[0] == 's' ? LOOPBACK_STACK : LOOPBACK_KERNEL;
+    return NULL;
+}
+static void show_LOOPBACK(const struct settings *s,
+                          const enum settings_loopback *field, char *buf,
+                          size_t len) {
+    snprintf(buf, len, "%s", *field == LOOPBACK_STACK ? "stack" : "kernel");
+}
+
+/* What is wrong with a rule is told by the rule itself, and the form. */
+static const char *put_RULES(struct settings *s, char *field,
+                             const char *text) {
+    static char wanted[RULE_TEXT + 120];
+    const char *bad;
+    if (rules_parse(text, NULL, &bad) >= 0)
+        return put_TEXT(s, field, text);
+    snprintf(wanted, sizeof(wanted),
+             "at most %u rules `stack|kernel|refuse [tcp|udp] [to|at] "
+             "[A[/LEN]] [port N[-M]] [prog NAME]`, not `%.*s`",
+             RULES_MAX, (int)strnlen(bad, strcspn(bad, ";")), bad);
+    return wanted;
+}
+#define show_RULES show_TEXT
+
 static const char *put_BOOL(struct settings *s, bool *field, const char *text) {
     static const char *const words[] = {"no",  "yes", "0",     "1",
                                         "off", "on",  "false", "true"};
@@ -506,8 +536,14 @@ int settings_load(struct settings *out, char *const *envp, char *err,
     return e;
 }
 
+bool settings_no_device(const struct settings *s) {
+    return s->loopback == LOOPBACK_STACK && !s->dev[0] && !s->parent[0];
+}
+
 int settings_complete(const struct settings *s, char *err, size_t errlen) {
     const char *text = NULL;
+    if (settings_no_device(s))
+        return 0;
     if (!s->dev[0] && !s->parent[0])
         text = "no device: set LIBSTACK_DEV (or LIBSTACK_PARENT) to the "
                "Ethernet device to use";
@@ -533,6 +569,8 @@ int settings_complete(const struct settings *s, char *err, size_t errlen) {
 int settings_stack_name(const struct settings *s, char *buf, size_t len) {
     char a[INET_ADDRSTRLEN];
     show_addr(&s->addr, a, sizeof(a));
+    if (settings_no_device(s))
+        return snprintf(buf, len, "none/127.0.0.1");
     return snprintf(buf, len, "%s%s/%s", s->dev[0] ? s->dev : s->parent,
                     s->dev[0] ? "" : "+", a);
 }

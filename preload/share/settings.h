@@ -32,6 +32,9 @@ enum setting {
 
 enum settings_origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENV };
 
+/* Who serves 127/8. */
+enum settings_loopback { LOOPBACK_KERNEL, LOOPBACK_STACK };
+
 /* What to do with sockets when the stack cannot be had. */
 enum settings_fallback { FALLBACK_FAIL, FALLBACK_KERNEL };
 
@@ -50,6 +53,9 @@ struct settings {
     uint64_t arena; /* bytes */
     uint32_t linger_ms;
     enum settings_fallback fallback;
+    enum settings_loopback loopback;
+    char rules[SETTINGS_PATH];
+    bool strict;
     bool summary;
     bool private;
     char tune[SETTINGS_PATH];
@@ -67,6 +73,9 @@ int settings_load(struct settings *out, char *const *envp, char *err,
 
 /* Is enough known to open a device? 0, or -EINVAL with one line in err. */
 int settings_complete(const struct settings *s, char *err, size_t errlen);
+
+/* A stack for 127/8 alone, without any device (loopback=stack, no dev)? */
+bool settings_no_device(const struct settings *s);
 
 /* The stack's name: "dev/address", the same for all who mean the same stack.
  * Returns the length that would have been needed, as snprintf. */

@@ -33,6 +33,7 @@
 #define SHARE_GUARD_BELL (SHARE_BELLS - 1) /* not for sleepers */
 #define SHARE_PROCS 512
 #define SHARE_NAME 80
+#define SHARE_WHYS 1024
 #define PROC_MOVES 16
 
 struct file;
@@ -90,7 +91,17 @@ struct share {
     uint32_t bells_used; /* bitmap of the eventfd pool */
     uint32_t svc_armed;  /* futex: service threads sleep on it */
 
-    /* counted: what went elsewhere, and why */
+    /* what went elsewhere, and why (why.c); the user's rules, counted */
+    struct share_why {
+        uint64_t ino;
+        uint8_t why;
+        int8_t rule;
+    } whys[SHARE_WHYS];
+    uint32_t n_whys;
+    struct share_rule {
+        char text[64];
+        uint64_t hits;
+    } rules[32];
 #define SHARE_COUNTER(name, sentence) uint64_t name;
     struct share_counters {
 #include "preload/share/counters.def"

@@ -648,6 +648,12 @@ static int interrupted(struct file *held, enum wait_result why,
 
 int wait_held(struct source *src, struct file *held, uint32_t events,
               nstime_t deadline) {
+    return wait_twin(src, held, events, -1, deadline);
+}
+
+int wait_twin(struct source *src, struct file *held, uint32_t events, int fd,
+              nstime_t deadline) {
+    struct pollfd k = {fd, POLLIN, 0};
     struct sleeper *s = sleeper_get();
     if (!s)
         return -ENOMEM;
@@ -658,7 +664,7 @@ int wait_held(struct source *src, struct file *held, uint32_t events,
     };
     s->pin = held;
     stack_watch_add(src, &s->one);
-    enum wait_result r = wait_sleep(s, NULL, 0, deadline, NULL);
+    enum wait_result r = wait_sleep(s, &k, fd >= 0, deadline, NULL);
     stack_watch_del(&s->one);
     s->pin = NULL;
     sleeper_put(s);

@@ -63,6 +63,9 @@ int wait_source(struct source *src, struct file *pin, uint32_t events,
  * given back for it should the process die asleep. */
 int wait_held(struct source *src, struct file *held, uint32_t events,
               nstime_t deadline);
+/* ...or until the kernel's descriptor fd is readable. */
+int wait_twin(struct source *src, struct file *held, uint32_t events, int fd,
+              nstime_t deadline);
 
 /* Work outside the lock that still counts as inside, on s->loan: between these
  * two no handler runs, and s belongs to the caller. */

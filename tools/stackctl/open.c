@@ -16,12 +16,35 @@
 #include "tools/stackctl/device.h"
 #include "tools/stackctl/stackctl.h"
 
+/* A stack for 127/8 alone: in the place of the packet socket, one that nobody
+ * is at the other end of. Its own address is the one that RFC 7600 reserves for
+ * hosts without any. Needs no privilege. */
+static int no_device(const struct settings *s, struct setup_result *out,
+                     char *err, size_t errlen) {
+    *out = (struct setup_result){
+        .packet_fd =
+            socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+        .dev = "none",
+        .mac = {2, 0, 0, 0, 0, 1},
+        .mtu = s->mtu ? s->mtu : 65535,
+        .addr = ip_from_v4(0xc0000008), /* 192.0.0.8 */
+        .prefix_len = 32,
+    };
+    if (out->packet_fd >= 0)
+        return 0;
+    int e = -errno;
+    snprintf(err, errlen, "socket: %s", strerror(-e));
+    return e;
+}
+
 int device_open(const struct settings *s, struct setup_result *out, char *err,
                 size_t errlen) {
     struct setup_request req;
     int e = settings_complete(s, err, errlen);
     if (e)
         return e;
+    if (settings_no_device(s))
+        return no_device(s, out, err, errlen);
     memset(&req, 0, sizeof(req));
     memcpy(req.dev, s->dev, sizeof(req.dev));
     memcpy(req.parent, s->parent, sizeof(req.parent));

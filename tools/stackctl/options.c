@@ -15,6 +15,26 @@ static bool is_switch(int which) {
     return !strcmp(settings_info[which].arg, "yes|no");
 }
 
+/* --rule RULE, as often as needed: together they are --rules. */
+static int option_rule(int argc, char **argv, int *i) {
+    const char *old = getenv("LIBSTACK_RULES"), *value = argv[*i] + 6;
+    char all[SETTINGS_PATH];
+    if (!*value && *i + 1 < argc)
+        value = argv[++*i];
+    else if (*value == '=')
+        value++;
+    int n = snprintf(all, sizeof(all), "%s%s%s", old ? old : "",
+                     old && *old ? "; " : "", value);
+    if (!*value || n >= (int)sizeof(all)) {
+        complain("--rule: %s", *value ? "the rules are too long together"
+                                      : "a rule is missing");
+        return -1;
+    }
+    setenv("LIBSTACK_RULES", all, 1);
+    ++*i;
+    return 1;
+}
+
 int option_setting(int argc, char **argv, int *i) {
     const char *arg = argv[*i];
     enum setting near;
@@ -22,6 +42,8 @@ int option_setting(int argc, char **argv, int *i) {
     if (strncmp(arg, "--", 2) || !arg[2])
         return 0;
     size_t len = strcspn(arg + 2, "=");
+    if (len == 4 && !strncmp(arg + 2, "rule", 4))
+        return option_rule(argc, argv, i);
     const char *value = arg[2 + len] ? arg + 2 + len + 1 : NULL;
     int which = settings_find(arg + 2, len, &near);
     if (which < 0 || settings_info[which].internal)

@@ -46,7 +46,8 @@ static void usage(void) {
          "Runs the program on a TCP/IP stack of its own. Options, each also "
          "an\nenvironment variable LIBSTACK_NAME:\n");
     option_help(stdout);
-    puts("  --user NAME                run the program as this user\n"
+    puts("  --rule RULE                one more of the rules\n"
+         "  --user NAME                run the program as this user\n"
          "  --help                     this text");
 }
 
