@@ -71,6 +71,13 @@ exit_status() {
     launch 10 sh -c 'kill -KILL $$'
     [ $? = 137 ]
 }
+# stackctl in a shell on the stack; and a program of its own launched there.
+inside() {
+    launch 20 sh -c 'curl -sS -o "$1/in" "$2/1M" && "$3/stackctl" stat --here &&
+        "$3/stackrun" -- curl -sS -o "$1/in2" "$2/1M"' \
+        sh "$WORK" "$URL" "$BUILD" | has " 1  tcp_established" &&
+        cmp "$WORK/in2" "$WWW/1M"
+}
 # Signals to the launcher reach the program.
 passes_on() {
     rm -f "$WORK/sig"
@@ -231,6 +238,7 @@ sys.exit(0 if table and table in page else 'stackctl conf --man differs')" \
 check manual_page manual_page
 check installed installed
 check exit_status exit_status
+check stackctl_on_the_stack inside
 check term_passed_on passes_on TERM
 check quit_passed_on passes_on QUIT
 check usr2_passed_on passes_on USR2

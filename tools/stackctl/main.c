@@ -5,8 +5,12 @@
  * command line, 125 when something failed.
  */
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "netio/sys.h"
 #include "tools/stackctl/stackctl.h"
 
 static const struct command commands[] = {
@@ -42,7 +46,40 @@ static void usage(FILE *to) {
     fprintf(to, "stackctl run --help: the options of run.\n");
 }
 
+/* LD_PRELOAD without libstack.so; false if it was not there. */
+static bool drop_preload(void) {
+    const char *old = getenv("LD_PRELOAD");
+    char rest[4096] = "", *at;
+    bool found = false;
+    char *list = old ? strdup(old) : NULL;
+    for (char *p = list ? strtok_r(list, " :", &at) : NULL; p;
+         p = strtok_r(NULL, " :", &at)) {
+        const char *base = strrchr(p, '/');
+        size_t n = strlen(rest);
+        if (!strcmp(base ? base + 1 : p, "libstack.so"))
+            found = true;
+        else
+            snprintf(rest + n, sizeof(rest) - n, "%s%s", n ? ":" : "", p);
+    }
+    free(list);
+    if (found)
+        setenv("LD_PRELOAD", rest, 1);
+    return found;
+}
+
+/* In a shell on the stack, libstack.so has been loaded here too, and has the
+ * arena where we want it. Start again without it; by the system call itself,
+ * since its own execve() would put it back. */
+static void leave_stack(char **argv) {
+    if (!drop_preload())
+        return;
+    unsetenv("LIBSTACK_INHERIT");
+    sys_call3(SYS_execve, "/proc/self/exe", argv, environ);
+    complain("cannot start again without libstack.so");
+}
+
 int main(int argc, char **argv) {
+    leave_stack(argv);
     if (argc < 2) {
         usage(stderr);
         return 2;

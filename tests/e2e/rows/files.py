@@ -4,8 +4,7 @@ import os
 from rows.row import PACKAGE, row
 
 PACKAGE.update({"aria2c": "aria2", "busybox wget": "busybox-static",
-                "git daemon": "git", "rsyncd": "rsync",
-                "bash + curl + tar": "bash"})
+                "git daemon": "git", "rsyncd": "rsync"})
 
 
 @row(client="curl", what="GET of 64 MiB by name, PUT of 64 MiB",
@@ -138,12 +137,3 @@ def rsync(t):
     for name in "64M", "1M", "1K":
         t.same("got/" + name, name)
         t.same("srv/e/" + name, name)
-
-
-@row(client="bash + curl + tar", what="bash -c 'curl ... | tar x & wait'",
-     oracle="checksum", forms="plain stackrun")
-def shell_pipe(t):
-    t.run("bare", f"tar -C {t.www} -cf {t.www}/up/a.tar 1M 1K")
-    t.client(["bash", "-c", f"curl -sSf {t.url}/up/a.tar | tar x & wait $!"])
-    t.same("1M", "1M")
-    t.same("1K", "1K")
