@@ -97,8 +97,10 @@ def postgres(t):
     t.run("bare", f"{PG}initdb -N -A trust -D {t.work}/db", user="postgres")
     with open(t.path("db/pg_hba.conf"), "a") as f:
         f.write("host all all 198.18.0.0/15 trust\n")
-    return t.server(f"{PG}postgres -D {t.work}/db -h 0.0.0.0 -k {t.work}/db "
-                    "-F", 5432, user="postgres")
+    server = t.server(f"{PG}postgres -D {t.work}/db -h 0.0.0.0 -k {t.work}/db "
+                      "-F", 5432, user="postgres")
+    t.until(lambda: "ready to accept" in server.output(), "it never gets ready")
+    return server
 
 
 @row(client="psql", server="postgres", limit=30, oracle="the sum, the contents;"

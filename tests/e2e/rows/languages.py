@@ -136,9 +136,7 @@ def node_http(t):
     fetch(t)
 
 
-@row(server="node", what="cluster of 3: " + GET, oracle="checksum",
-     known={"server": "the primary passes each connection to a worker over "
-            "AF_UNIX (SCM_RIGHTS)"})
+@row(server="node", what="cluster of 3: " + GET, oracle="checksum")
 def node_cluster(t):
     t.write("server.js", NODE)
     t.server(f"node server.js {t.www} 3", 8000)
