@@ -5,6 +5,7 @@
  * Here: when the queue is not empty, a descriptor for an empty file is made,
  * then the connection is taken and put into it.
  */
+#include <fcntl.h>
 #include <string.h>
 
 #include "preload/addr.h"
@@ -98,8 +99,13 @@ static int accept_wait(int fd, struct file *f, struct sockaddr *addr,
             wait_drain();
             continue;
         }
-        if (!deadline)
+        if (!deadline) {
+            int room = (int)sys_fcntl(self.fd.proto, F_DUPFD_CLOEXEC, 0);
+            if (room < 0)
+                return room; /* no number: Linux does not wait then either */
+            sys_close(room);
             deadline = deadline_after(f->rcv_timeout);
+        }
         r = wait_twin(stack_sock_source(f->so), f, STACK_IN,
                       f->twin_ino ? fd : -1, deadline);
         if (r < 0)

@@ -288,8 +288,19 @@ int multi_wait(const struct multi *m) {
 
 /* ---- exported ----------------------------------------------------------- */
 
+#define FEW 8 /* no limit is looked at for that many */
+
+/* EINVAL: more descriptors than there may be (poll(2)). */
+static bool too_many(nfds_t n) {
+    struct rlimit lim;
+    return n > FEW && sys_prlimit64(0, RLIMIT_NOFILE, NULL, &lim) == 0 &&
+           n > lim.rlim_cur;
+}
+
 static int poll_mixed(struct pollfd *fds, nfds_t n, nstime_t deadline,
                       const sigset_t *mask) {
+    if (too_many(n))
+        return -EINVAL;
     struct multi m = {fds, (unsigned)n, false, deadline, mask};
     return multi_wait(&m);
 }

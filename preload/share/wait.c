@@ -398,6 +398,23 @@ static long spin_poll(struct nap *n, nstime_t until) {
     return r;
 }
 
+#define SPLIT_STEP (5 * MS)
+
+/* The program may poll as many descriptors as its limit allows, and ours come
+ * on top: EINVAL (poll(2)). Then ours are slept on, and its own looked at. */
+static long poll_split(struct nap *n, nstime_t until) {
+    struct timespec ts, none = {0, 0};
+    nstime_t now = share_clock();
+    nstime_t end = until < now + SPLIT_STEP ? until : now + SPLIT_STEP;
+    self.sh->count.poll_split++;
+    long r = nap_syscall(SYS_ppoll, n->fds, OWN_FDS, to_timespec(&ts, end, now),
+                         n->mask, SYS_SIGSET_SIZE);
+    if (r < 0)
+        return r;
+    long k = sys_ppoll(n->fds + OWN_FDS, (unsigned)n->nk, &none, NULL);
+    return k < 0 ? k : r + k;
+}
+
 /* Give the lock up, ppoll, take it again. The first OWN_FDS entries of fds are
  * set; unused ones are -1. */
 static void nap_poll(struct nap *n, nstime_t until) {
@@ -412,6 +429,8 @@ static void nap_poll(struct nap *n, nstime_t until) {
     if (r == 0)
         r = nap_syscall(SYS_ppoll, n->fds, OWN_FDS + n->nk, tp, n->mask,
                         SYS_SIGSET_SIZE);
+    if (r == -EINVAL)
+        r = poll_split(n, until);
     nap_mask = NULL;
     wake_up(s);
     n->interrupted = r == -EINTR;
