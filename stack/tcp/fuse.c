@@ -140,7 +140,7 @@ static void move(struct stack *st, struct tcp_sock *tp, struct tcp_sock *peer,
 bool tcp_fuse_output(struct stack *st, struct tcp_sock *tp, uint32_t n) {
     struct tcp_sock *peer = direct(tp);
     if (tp->fused && tp->fused->rcv_nxt == tp->snd_nxt && !tcp_flight(tp)) {
-        tp->snd_wnd = tcp_select_window(tp->fused);
+        tp->snd_wnd = tcp_select_window(st, tp->fused);
         tp->snd_wl1 = tp->rcv_nxt;
         tp->snd_wl2 = tp->snd_una;
     }

@@ -100,6 +100,15 @@ enum tcp_step tcp_step_text(struct stack *st, struct tcp_sock *tp,
         tcp_abort(st, tp, ECONNRESET);
         return TCP_STEP_DONE;
     }
+    if (seg->len && !tcp_mem_take(st, tp, seg->len, seg->seq == tp->rcv_nxt)) {
+        if (seg->seq == tp->rcv_nxt && tp->rcvq.len) {
+            tp->refused = true; /* SO_RCVLOWAT must not wait for it */
+            tcp_data_event(st, tp);
+        }
+        tp->ack_now = true; /* and so say what we have */
+        tcp_mark_due(st, tp);
+        return TCP_STEP_DONE;
+    }
     if (seg->seq != tp->rcv_nxt) {
         take_out_of_order(st, tp, seg);
         return TCP_STEP_DONE;

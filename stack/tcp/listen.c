@@ -351,6 +351,10 @@ void tcp_listen_input(struct stack *st, struct tcp_sock *lp,
         COUNT(st, drop_tcp_no_syn);
         return;
     }
+    if (tcp_mem_level(st) == TCP_MEM_FULL) {
+        COUNT(st, tcp_mem_refused);
+        return;
+    }
     bool cookie = wants_cookie(st, l) && !iss;
     bool full = l->syn_n > max_u32(l->backlog, SYN_QUEUE_MIN);
     if (accept_full(l) || (full && !cookie)) {

@@ -12,7 +12,8 @@
  * promised an event when there is some (tp->nospace). */
 #include "stack/tcp/tcp.h"
 
-/* Enough to read? SO_RCVLOWAT, or the buffer cannot take more. */
+/* Enough to read? SO_RCVLOWAT, or the buffer cannot take more, or
+ * memory is too short for more. */
 static bool readable(const struct tcp_sock *tp) {
     uint32_t n = tp->rcvq.len;
     uint32_t target = (uint32_t)tp->so.rcvlowat;
@@ -22,7 +23,8 @@ static bool readable(const struct tcp_sock *tp) {
         target++;
     if (n == 0)
         return false;
-    return n >= target || n >= tcp_rcv_limit(tp) || tcp_rcv_wnd(tp) == 0;
+    return n >= target || tp->refused || n >= tcp_rcv_limit(tp) ||
+           tcp_rcv_wnd(tp) == 0;
 }
 
 /* sock_proto.ready */

@@ -170,7 +170,7 @@ int tcp_xmit(struct stack *st, struct tcp_sock *tp, seq_t seq, uint32_t len,
     else
         data_options(tp, tcp_ts_now(st, tp->ts_offset), &o);
     if (!(flags & TCP_RST)) {
-        uint32_t wnd = tcp_select_window(tp);
+        uint32_t wnd = tcp_select_window(st, tp);
         h.wnd = (uint16_t)min_u32(flags & TCP_SYN ? wnd : wnd >> tp->rcv_wscale,
                                   65535);
         urgent(tp, &h);

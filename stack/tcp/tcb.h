@@ -102,6 +102,8 @@ enum tcp_urg { TCP_URG_NONE, TCP_URG_NOTYET, TCP_URG_HERE, TCP_URG_READ };
 #define TCP_SND_MAX (4u * 1024 * 1024)
 #define TCP_SUPER_HDRS 94u /* of a superframe: Ethernet, IPv4, 60 of TCP */
 /* Payload of a superframe that every device takes. */
+#define TCP_MEM_SHARE (64u * 1024) /* a buffer while memory is short... */
+#define TCP_MEM_LEAST (16u * 1024) /* ...and very short */
 #define TCP_GSO_MAX (65535u - TCP_SUPER_HDRS)
 #define TCP_ACK_BULK (256u * 1024)
 #define TCP_SOMAXCONN 4096
@@ -162,9 +164,11 @@ struct tcp_sock {
     bool reordering_seen : 1; /* frames overtake each other on this path */
     bool dsack_round_set : 1; /* dsack_round is set */
     bool nospace : 1;         /* somebody waits for room in the send buffer */
+    bool pressed : 1;         /* memory is short: a small send buffer */
     bool starved : 1;         /* the arena was full: cork_timer ends the wait */
     /* receiving */
     bool ack_now : 1;  /* an ACK must leave with this burst */
+    bool refused : 1;  /* data was, for want of memory: no more will come */
     bool fin_rcvd : 1; /* the peer's FIN is in rcv_nxt */
     bool dsack : 1;    /* dsack_lo, dsack_hi are to be reported */
     /* explicit congestion notification, see ecn.c */

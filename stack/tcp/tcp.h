@@ -68,7 +68,7 @@ void tcp_sync_mss(struct stack *st, struct tcp_sock *tp);
 
 /* window.c: the window we offer, the buffers */
 uint32_t tcp_rcv_limit(const struct tcp_sock *tp);
-uint32_t tcp_select_window(struct tcp_sock *tp);
+uint32_t tcp_select_window(struct stack *st, struct tcp_sock *tp);
 void tcp_rcv_consumed(struct stack *st, struct tcp_sock *tp);
 void tcp_ack_policy(struct stack *st, struct tcp_sock *tp,
                     const struct tcp_seg *seg, uint32_t taken);
@@ -165,6 +165,14 @@ void tcp_rack_timeout(struct stack *st, struct tcp_sock *tp);
 void tcp_prr_start(struct tcp_sock *tp, uint32_t delivered);
 void tcp_prr_ack(struct tcp_sock *tp, uint32_t delivered, bool safe);
 void tcp_prr_sent(struct tcp_sock *tp, uint32_t bytes);
+
+/* mem.c: when memory runs short */
+enum tcp_mem { TCP_MEM_CALM, TCP_MEM_PRESSURE, TCP_MEM_HIGH, TCP_MEM_FULL };
+enum tcp_mem tcp_mem_level(struct stack *st);
+uint32_t tcp_mem_limit(struct stack *st, uint32_t limit);
+bool tcp_mem_take(struct stack *st, const struct tcp_sock *tp, uint32_t n,
+                  bool in_order);
+void tcp_mem_press(struct stack *st, struct tcp_sock *tp);
 
 /* mtu.c: path MTU without ICMP */
 void tcp_mtu_start(struct stack *st, struct tcp_sock *tp);

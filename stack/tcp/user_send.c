@@ -59,6 +59,7 @@ ssize_t tcp_send(struct stack *st, struct sock *so, const struct iovec *iov,
     uint32_t given = tcp_fuse_send(st, tp, iov, niov, want, flags);
     if (given == want)
         return (ssize_t)want;
+    tcp_mem_press(st, tp);
     uint32_t space = tcp_snd_space(tp);
     if (space == 0) {
         tp->nospace = true;

@@ -27,8 +27,8 @@ uint32_t tcp_rcv_limit(const struct tcp_sock *tp) {
 
 /* Free room behind rcv_nxt (data out of order lies inside it), as far as the
  * window field can say it. */
-static uint32_t rcv_free(const struct tcp_sock *tp) {
-    uint32_t limit = tcp_rcv_limit(tp);
+static uint32_t rcv_free(struct stack *st, const struct tcp_sock *tp) {
+    uint32_t limit = tcp_mem_limit(st, tcp_rcv_limit(tp));
     uint32_t n = limit > tp->rcvq.len ? limit - tp->rcvq.len : 0;
     return min_u32(n, 65535u << tp->rcv_wscale);
 }
@@ -43,8 +43,8 @@ static bool worthwhile(const struct tcp_sock *tp, uint32_t free, uint32_t cur) {
  * the peer is told is rounded down to the unit of the scale, so its right edge
  * may seem to go back by less than one unit (RFC 7323 section 2.4); what we
  * accept does not. Rounding up would let 1-byte segments fill any memory. */
-uint32_t tcp_select_window(struct tcp_sock *tp) {
-    uint32_t cur = tcp_rcv_wnd(tp), free = rcv_free(tp);
+uint32_t tcp_select_window(struct stack *st, struct tcp_sock *tp) {
+    uint32_t cur = tcp_rcv_wnd(tp), free = rcv_free(st, tp);
     if (worthwhile(tp, free, cur)) {
         tp->rcv_adv = tp->rcv_nxt + free;
         return free;
@@ -69,10 +69,11 @@ static void tune_receive(struct stack *st, struct tcp_sock *tp) {
 /* The program took bytes out of the receive buffer: tune, and tell the peer if
  * the window at least doubled, or was shut. */
 void tcp_rcv_consumed(struct stack *st, struct tcp_sock *tp) {
+    tp->refused = false;
     if (tp->fin_rcvd || !tcp_synchronized(tp) || tcp_fuse_pull(st, tp))
         return;
     tune_receive(st, tp);
-    uint32_t cur = tcp_rcv_wnd(tp), free = rcv_free(tp);
+    uint32_t cur = tcp_rcv_wnd(tp), free = rcv_free(st, tp);
     if (!worthwhile(tp, free, cur) || free / 2 < cur)
         return;
     tp->ack_now = true;
@@ -114,8 +115,12 @@ void tcp_ack_policy(struct stack *st, struct tcp_sock *tp,
 
 /* Bytes the send buffer may hold. */
 uint32_t tcp_snd_limit(const struct tcp_sock *tp) {
-    if (tp->so.sndbuf_locked)
-        return max_u32(tp->so.sndbuf / 2, 1);
+    if (tp->so.sndbuf_locked) {
+        uint32_t n = max_u32(tp->so.sndbuf / 2, 1);
+        return tp->pressed ? min_u32(n, TCP_MEM_SHARE) : n;
+    }
+    if (tp->pressed)
+        return TCP_MEM_SHARE;
     uint32_t max = tp->srtt8 >> 3 < 1000 ? TCP_SND_NEAR : TCP_SND_MAX;
     uint32_t want = tp->cwnd > max / 2 ? max : 2 * tp->cwnd;
     return max_u32(want, TCP_SND_START);
@@ -140,7 +145,10 @@ bool tcp_writable(const struct tcp_sock *tp) {
 
 /* Acknowledged or sent bytes made room: tell who waits for it. */
 void tcp_write_space(struct stack *st, struct tcp_sock *tp) {
-    if (!tp->nospace || !tcp_writable(tp))
+    if (!tp->nospace)
+        return;
+    tcp_mem_press(st, tp);
+    if (!tcp_writable(tp))
         return;
     tp->nospace = false;
     sock_event(st, &tp->so, STACK_OUT);
