@@ -21,7 +21,7 @@
 int addr_check(const struct sockaddr *sa, socklen_t len) {
     if ((int)len < 0 || len > sizeof(struct sockaddr_storage))
         return -EINVAL;
-    return bad_buffer(sa, len) ? -EFAULT : 0;
+    return user_readable(sa, len);
 }
 
 /* Unaligned and short addresses are allowed here, so copy. */
@@ -108,18 +108,15 @@ socklen_t addr_make(int family, const struct endpoint *ep,
 int addr_out(int family, const struct endpoint *ep, struct sockaddr *sa,
              socklen_t *len) {
     struct sockaddr_storage ss;
-    if (bad_pointer(len))
-        return -EFAULT;
     socklen_t full = ep ? addr_make(family, ep, &ss) : 0;
-    socklen_t room = *len;
+    socklen_t room = 0;
+    if (user_read(&room, len, sizeof(room)) < 0)
+        return -EFAULT;
     if ((int)room < 0)
         return -EINVAL;
     if (room > full)
         room = full;
-    if (bad_buffer(sa, room))
+    if (user_write(sa, &ss, room) < 0)
         return -EFAULT;
-    if (room)
-        memcpy(sa, &ss, room);
-    *len = full;
-    return 0;
+    return user_write(len, &full, sizeof(full));
 }

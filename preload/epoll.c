@@ -192,7 +192,7 @@ EXPORT int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev) {
     struct file *f = stack_file(fd);
     if (!f)
         return real.epoll_ctl(ep, op, fd, ev);
-    if (op != EPOLL_CTL_DEL && !ev)
+    if (op != EPOLL_CTL_DEL && user_readable(ev, sizeof(*ev)) < 0)
         RETURN(-EFAULT);
     if (op < EPOLL_CTL_ADD || op > EPOLL_CTL_MOD)
         RETURN(-EINVAL);
@@ -415,6 +415,8 @@ static int wait_any(int ep, struct epoll_event *ev, int max, struct timeout *t,
         if (!mixed)
             return n;
     }
+    if (max > 0 && user_writable(ev, sizeof(*ev)) < 0)
+        RETURN(-EFAULT);
     RETURN(wait_mixed(ep, ev, max, t->deadline, mask));
 }
 

@@ -23,7 +23,7 @@ static int dup_from(int fd, int cmd, long least) {
 
 /* F_GETOWN_EX (fcntl(2)): a process, or a group as a negative number. */
 static int get_owner_ex(struct file *f, struct f_owner_ex *ex) {
-    if (bad_pointer(ex))
+    if (user_writable(ex, sizeof(*ex)) < 0)
         return -EFAULT;
     ex->type = f->owner < 0 ? F_OWNER_PGRP : F_OWNER_PID;
     ex->pid = f->owner < 0 ? -f->owner : f->owner;
@@ -32,7 +32,7 @@ static int get_owner_ex(struct file *f, struct f_owner_ex *ex) {
 
 /* F_SETOWN_EX: threads are kept as their number. */
 static int set_owner_ex(int fd, struct file *f, const struct f_owner_ex *ex) {
-    if (bad_pointer(ex))
+    if (user_readable(ex, sizeof(*ex)) < 0)
         return -EFAULT;
     if (ex->type != F_OWNER_TID && ex->type != F_OWNER_PID &&
         ex->type != F_OWNER_PGRP)

@@ -28,6 +28,7 @@
 #include "preload/share/opener.h"
 #include "preload/stdio.h"
 #include "preload/signal.h"
+#include "preload/user.h"
 
 static struct settings settings;
 static int settings_error;
@@ -110,6 +111,8 @@ int preload_stack(void) {
         }
     }
     unlock_setup();
+    if (self.sh)
+        user_start();
     return setup_error;
 }
 
@@ -119,6 +122,7 @@ static void inherit(void) {
     char err[256];
     if (share_inherit(settings.inherit, err, sizeof(err)) < 0)
         return;
+    user_start();
     if (share_wrap_netio(&settings, err, sizeof(err)) < 0)
         preload_say("%s", err);
     share_enter();

@@ -53,13 +53,13 @@ int section_wait(struct file *f, uint32_t events, nstime_t deadline) {
     return wait_held(stack_sock_source(f->so), f, events, deadline);
 }
 
-/* import_iovec of Linux, with its order of errors; addresses are judged only
- * as far as bad_pointer goes. */
+/* import_iovec of Linux, with its order of errors; the buffers
+ * themselves are touched right before they are used. */
 ssize_t iov_check(const struct iovec *iov, long n, int too_many) {
     size_t sum = 0;
     if (n < 0 || n > IO_IOV_MAX)
         return too_many;
-    if (n && bad_pointer(iov))
+    if (user_readable(iov, (size_t)n * sizeof(*iov)) < 0)
         return -EFAULT;
     for (long i = 0; i < n; i++) {
         if ((ssize_t)iov[i].iov_len < 0)
@@ -183,13 +183,28 @@ static uint32_t recv_flags(int flags) {
            (flags & MSG_ERRQUEUE ? STACK_MSG_ERRQUEUE : 0);
 }
 
+/* Are the buffers there, as far as the next receive will write? Errors and
+ * urgent bytes are short. 0 or -EFAULT. */
+static int room_for(struct file *f, const struct iovec *iov, int niov,
+                    uint32_t flags) {
+    int64_t n = 512;
+    if (!(flags & (STACK_MSG_ERRQUEUE | STACK_MSG_OOB)) &&
+        stack_getopt(self.st, f->so, STACK_OPT_INQ, &n) < 0)
+        return 0; /* nothing will be written */
+    if (flags & STACK_MSG_TRUNC && sock_is_stream(f))
+        return 0; /* thrown away (tcp(7)) */
+    return user_writable_iov(iov, niov, (size_t)n);
+}
+
 /* One stack_recv that does not say EAGAIN, or the reason to give up. */
 static ssize_t recv_once(struct patience *p, struct file *f,
                          const struct iovec *iov, int niov, uint32_t flags,
                          struct stack_msg *m) {
     bool loan = !flags && sock_is_stream(f);
     for (;;) {
-        ssize_t r = loan ? recv_loan(f, iov, niov, iov_sum(iov, niov)) : 0;
+        ssize_t r = room_for(f, iov, niov, flags);
+        if (r == 0 && loan)
+            r = recv_loan(f, iov, niov, iov_sum(iov, niov));
         if (r == 0)
             r = stack_recv(self.st, f->so, iov, niov, flags, m);
         if (r != -EAGAIN)
@@ -225,7 +240,7 @@ static ssize_t recv_more(struct patience *p, struct file *f,
         if (peek) {
             if (be_patient(p, f, STACK_IN | STACK_RDHUP) < 0)
                 break;
-            ssize_t r = stack_recv(self.st, f->so, iov, niov, flags, NULL);
+            ssize_t r = recv_once(p, f, iov, niov, flags, NULL);
             if (r <= 0)
                 break;
             got = (size_t)r;
@@ -276,11 +291,6 @@ ssize_t io_recv(int fd, const struct iovec *iov, int niov, int flags,
         .timeout = f->rcv_timeout,
     };
     bool stream = sock_is_stream(f);
-    if (flags & MSG_TRUNC && !stream && niov &&
-        bad_buffer(iov->iov_base, iov->iov_len)) {
-        section_leave(f);
-        return -EFAULT;
-    }
     if (im) {
         im->family = stack_sock_family(f->so);
         im->stream = stream;

@@ -21,18 +21,15 @@
 /* An option of the stack as the int that the program gave room for. */
 static int get_int(struct file *f, enum stack_opt opt, int *out) {
     int64_t v = 0;
-    if (bad_pointer(out))
-        return -EFAULT;
-    int r = stack_getopt(self.st, f->so, opt, &v);
+    int r = stack_getopt(self.st, f->so, opt, &v), n = (int)v;
     if (r < 0)
         return r == -ENOPROTOOPT ? -ENOTTY : r;
-    *out = (int)v;
-    return 0;
+    return user_write(out, &n, sizeof(n));
 }
 
 /* FIONBIO, FIOASYNC: any value but 0 is yes. */
 static int set_flag(bool *flag, const int *arg) {
-    if (bad_pointer(arg))
+    if (user_readable(arg, sizeof(*arg)) < 0)
         return -EFAULT;
     *flag = *arg != 0;
     return 0;
@@ -40,7 +37,7 @@ static int set_flag(bool *flag, const int *arg) {
 
 /* The old spellings of F_SETOWN and F_GETOWN. */
 static int owner(struct file *f, unsigned long req, int *arg) {
-    if (bad_pointer(arg))
+    if (user_writable(arg, sizeof(*arg)) < 0)
         return -EFAULT;
     if (req == FIOSETOWN || req == SIOCSPGRP)
         f->owner = *arg;
@@ -59,7 +56,7 @@ static void put_ip(struct sockaddr *sa, uint32_t v4) {
 /* An interface question about the stack's own device; 1: not one of ours. */
 static int own_link(unsigned long req, struct ifreq *ifr) {
     struct stack_link link;
-    if (bad_pointer(ifr))
+    if (user_writable(ifr, sizeof(*ifr)) < 0)
         return -EFAULT;
     const char *dev = preload_settings()->dev;
     if (!*dev || strncmp(ifr->ifr_name, dev, IFNAMSIZ) != 0)

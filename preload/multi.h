@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include "preload/preload.h"
+#include "preload/user.h"
 
 /* One wait. fds is the program's (or select's) array and gets the results. */
 struct multi {

@@ -49,6 +49,8 @@ int deadline_timespec(const struct timespec *ts, nstime_t *out) {
     *out = NSTIME_NEVER;
     if (!ts)
         return 0;
+    if (self.sh && user_readable(ts, sizeof(*ts)) < 0)
+        return -EFAULT;
     if (ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= SECOND)
         return -EINVAL;
     if (ts->tv_sec == 0 && ts->tv_nsec == 0)
@@ -66,7 +68,8 @@ nstime_t deadline_ms(int ms) {
 }
 
 bool multi_ours(struct pollfd *fds, nfds_t n) {
-    if (!self.sh)
+    if (!self.sh || n > FILE_TABLE ||
+        user_readable(fds, n * sizeof(*fds)) < 0) /* let the kernel say so */
         return false;
     for (nfds_t i = 0; i < n; i++)
         if (fds[i].fd >= 0 && stack_file(fds[i].fd))
@@ -302,6 +305,8 @@ static int poll_mixed(struct pollfd *fds, nfds_t n, nstime_t deadline,
     if (too_many(n))
         return -EINVAL;
     struct multi m = {fds, (unsigned)n, false, deadline, mask};
+    if (user_writable(fds, n * sizeof(*fds)) < 0)
+        return -EFAULT;
     return multi_wait(&m);
 }
 

@@ -19,8 +19,6 @@ ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags,
 static ssize_t recv_buffer(int fd, void *buf, size_t n, int flags,
                            struct io_msg *im) {
     struct iovec iov = {buf, n};
-    if (bad_buffer(buf, n) && !(flags & MSG_TRUNC))
-        return -EFAULT;
     return io_recv(fd, &iov, 1, flags, im);
 }
 
@@ -72,7 +70,7 @@ EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags,
 /* One message; bytes or -errno. */
 static ssize_t recv_one(int fd, struct msghdr *h, int flags) {
     struct io_msg im = {0};
-    if (bad_pointer(h))
+    if (user_writable(h, sizeof(*h)) < 0)
         return -EFAULT;
     if (h->msg_name && (int)h->msg_namelen < 0)
         return -EINVAL;
@@ -92,6 +90,8 @@ static ssize_t recv_one(int fd, struct msghdr *h, int flags) {
         if (e < 0)
             return e;
     }
+    if (user_writable(h->msg_control, h->msg_controllen) < 0)
+        h->msg_controllen = 0; /* as if there was no room (put_cmsg) */
     msg_control_out(h, &im, &out);
     h->msg_flags = out | (flags & MSG_CMSG_CLOEXEC);
     return r;
@@ -125,13 +125,17 @@ static int recv_many(int fd, struct mmsghdr *mm, unsigned n, int flags,
     unsigned done = 0;
     ssize_t r = 0;
     if (timeout) {
+        if (user_writable(timeout, sizeof(*timeout)) < 0)
+            return -EFAULT;
         int64_t ns = timespec_ns(timeout);
         if (ns < 0)
             return (int)ns;
         end = share_clock() + (nstime_t)ns;
     }
     while (done < n) {
-        r = recv_one(fd, &mm[done].msg_hdr, flags & ~MSG_WAITFORONE);
+        r = user_writable(&mm[done], sizeof(mm[done]));
+        if (r == 0)
+            r = recv_one(fd, &mm[done].msg_hdr, flags & ~MSG_WAITFORONE);
         if (r < 0)
             break;
         mm[done++].msg_len = (unsigned)r;
@@ -159,8 +163,6 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *mm, unsigned n, int flags,
                 rights_arrived(&mm[i].msg_hdr);
         return got;
     }
-    if (bad_buffer(mm, n))
-        RETURN(-EFAULT);
     RETURN(recv_many(fd, mm, n, flags, timeout));
 }
 

@@ -234,7 +234,7 @@ bool sud_begin(struct sud *s) {
     if (!s->on)
         return false;
     depth++;
-    signal_take_sigsys(caught);
+    signal_take(SIGSYS, caught);
     sys_rt_sigprocmask(SIG_UNBLOCK, &sigsys, &old);
     s->sigsys_blocked = old & SIGSYS_BIT;
     signal_sud_selector = BLOCK;

@@ -93,10 +93,32 @@ static int from_fds(const struct sets *s, const struct pollfd *p, int n) {
     return bits;
 }
 
+/* Can the sets be looked at? If not, the kernel says why. */
+static bool sets_there(const struct sets *s) {
+    size_t bytes = ((size_t)s->n + LONG_BITS - 1) / LONG_BITS * sizeof(long);
+    if (!self.sh || s->n <= 0)
+        return false;
+    return (!s->rd || user_readable(s->rd, bytes) == 0) &&
+           (!s->wr || user_readable(s->wr, bytes) == 0) &&
+           (!s->ex || user_readable(s->ex, bytes) == 0);
+}
+
+/* ...and written? 0 or -EFAULT. */
+static int sets_writable(const struct sets *s) {
+    size_t bytes = ((size_t)s->n + LONG_BITS - 1) / LONG_BITS * sizeof(long);
+    if ((s->rd && user_writable(s->rd, bytes) < 0) ||
+        (s->wr && user_writable(s->wr, bytes) < 0) ||
+        (s->ex && user_writable(s->ex, bytes) < 0))
+        return -EFAULT;
+    return 0;
+}
+
 /* The whole call, n descriptors in the sets. Bits set, or -errno. */
 static int select_mixed(const struct sets *s, int n, nstime_t deadline,
                         const sigset_t *mask) {
     struct pollfd small[SMALL];
+    if (sets_writable(s) < 0)
+        return -EFAULT;
     struct pollfd *p = scratch_get(small, sizeof(small), (size_t)n, sizeof(*p));
     if (!p)
         return -ENOMEM;
@@ -119,15 +141,17 @@ static void time_left(nstime_t deadline, struct timeval *tv) {
 
 EXPORT int select(int n, fd_set *rd, fd_set *wr, fd_set *ex,
                   struct timeval *timeout) {
-    struct sets s = {n, (unsigned long *)rd, (unsigned long *)wr,
-                     (unsigned long *)ex};
+    struct sets s = {n < FILE_TABLE ? n : FILE_TABLE, (unsigned long *)rd,
+                     (unsigned long *)wr, (unsigned long *)ex};
     bool ours = false;
-    int count = self.sh && n > 0 ? count_fds(&s, &ours) : 0;
+    int count = sets_there(&s) ? count_fds(&s, &ours) : 0;
     if (!ours)
         return real.select(n, rd, wr, ex, timeout);
     nstime_t deadline = NSTIME_NEVER;
     if (timeout) {
         /* Microseconds may be a million and more here, as in the C library. */
+        if (user_readable(timeout, sizeof(*timeout)) < 0)
+            RETURN(-EFAULT);
         if (timeout->tv_sec < 0 || timeout->tv_usec < 0)
             RETURN(-EINVAL);
         struct timespec ts = {
@@ -144,10 +168,10 @@ EXPORT int select(int n, fd_set *rd, fd_set *wr, fd_set *ex,
 
 EXPORT int pselect(int n, fd_set *rd, fd_set *wr, fd_set *ex,
                    const struct timespec *timeout, const sigset_t *mask) {
-    struct sets s = {n, (unsigned long *)rd, (unsigned long *)wr,
-                     (unsigned long *)ex};
+    struct sets s = {n < FILE_TABLE ? n : FILE_TABLE, (unsigned long *)rd,
+                     (unsigned long *)wr, (unsigned long *)ex};
     bool ours = false;
-    int count = self.sh && n > 0 ? count_fds(&s, &ours) : 0;
+    int count = sets_there(&s) ? count_fds(&s, &ours) : 0;
     if (!ours)
         return real.pselect(n, rd, wr, ex, timeout, mask);
     nstime_t deadline;

@@ -16,7 +16,7 @@ static ssize_t send_buffer(int fd, const void *buf, size_t n, int flags,
         .msg_name = (void *)addr,
         .msg_namelen = len,
     };
-    return bad_buffer(buf, n) ? -EFAULT : io_send(fd, &h, flags);
+    return user_readable(buf, n) < 0 ? -EFAULT : io_send(fd, &h, flags);
 }
 
 /* send(2). */
@@ -39,6 +39,8 @@ EXPORT ssize_t writev(int fd, const struct iovec *iov, int n) {
         return real.writev(fd, iov, n);
     struct msghdr h = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n};
     ssize_t r = iov_check(iov, n, -EINVAL);
+    if (r > 0 && user_readable_iov(iov, n, (size_t)r) < 0)
+        r = -EFAULT;
     RETURN(r < 0 ? r : io_send(fd, &h, 0));
 }
 
@@ -57,12 +59,15 @@ EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags,
 
 /* One message; bytes, -errno or IO_KERNEL. */
 static ssize_t send_one(int fd, const struct msghdr *h, int flags) {
-    if (bad_pointer(h))
+    struct msghdr copy;
+    if (user_read(&copy, h, sizeof(copy)) < 0)
         return -EFAULT;
-    struct msghdr copy = *h;
-    ssize_t r = iov_check(h->msg_iov, (long)h->msg_iovlen, -EMSGSIZE);
+    ssize_t r = iov_check(copy.msg_iov, (long)copy.msg_iovlen, -EMSGSIZE);
     if (r < 0)
         return r;
+    if (user_readable_iov(copy.msg_iov, (int)copy.msg_iovlen, (size_t)r) < 0 ||
+        user_readable(copy.msg_control, copy.msg_controllen) < 0)
+        return -EFAULT;
     if ((int)copy.msg_namelen < 0 && copy.msg_name)
         return -EINVAL;
     if (copy.msg_namelen > sizeof(struct sockaddr_storage))
@@ -119,11 +124,11 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *mm, unsigned n, int flags) {
     }
     if (n > IO_IOV_MAX)
         n = IO_IOV_MAX;
-    if (bad_buffer(mm, n))
-        RETURN(-EFAULT);
     unsigned done = 0;
     for (; done < n; done++) {
-        ssize_t r = send_one(fd, &mm[done].msg_hdr, flags);
+        ssize_t r = user_writable(&mm[done], sizeof(mm[done]));
+        if (r == 0)
+            r = send_one(fd, &mm[done].msg_hdr, flags);
         if (r == IO_KERNEL)
             return real.sendmmsg(fd, mm, n, flags);
         if (r < 0 && done == 0)

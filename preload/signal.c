@@ -328,60 +328,68 @@ static int plain_sigaction(int sig, const struct sigaction *act,
     return 0;
 }
 
-/* ---- SIGSYS, once it is ours -------------------------------------------- */
+/* ---- signals that are ours first ---------------------------------------- */
 
-static bool (*sigsys_entry)(siginfo_t *info, void *context);
-static struct sigaction sigsys_program; /* what the program wants */
+/* SIGSYS, SIGSEGV and SIGBUS: who sees it first, and what the program wants. */
+static struct {
+    bool (*entry)(siginfo_t *info, void *context); /* NULL: not taken */
+    int taken;
+    struct sigaction program;
+} ours[NSIGNALS];
 
-static void sigsys_handler(int sig, siginfo_t *info, void *context) {
+/* A fault that the program wants the default of happens again at once, and
+ * then ends it; what was sent (or trapped) is sent once more. */
+static void ours_handler(int sig, siginfo_t *info, void *context) {
     struct kernel_sigaction k = {0};
-    if (sigsys_entry(info, context))
+    const struct sigaction *program = &ours[sig].program;
+    if (ours[sig].entry(info, context))
         return;
-    if (is_handler(&sigsys_program)) {
+    if (is_handler(program)) {
         run(sig, info, context);
         return;
     }
     /* A trap cannot be ignored: force_sig(9). */
-    if (sigsys_program.sa_handler == SIG_IGN && info->si_code <= 0)
+    if (program->sa_handler == SIG_IGN && info->si_code <= 0)
         return;
-    signal_kernel(SIGSYS, &k, NULL);
-    sys_tgkill((pid_t)sys_getpid(), (pid_t)sys_gettid(), SIGSYS);
+    signal_kernel(sig, &k, NULL);
+    if (sig == SIGSYS || info->si_code <= 0)
+        sys_tgkill((pid_t)sys_getpid(), (pid_t)sys_gettid(), sig);
 }
 
 /* Our handler with what the program asked for around it. */
-static long sigsys_install(void) {
+static long ours_install(int sig) {
     struct kernel_sigaction k;
-    to_kernel(&k, &sigsys_program);
-    if (!is_handler(&sigsys_program))
+    to_kernel(&k, &ours[sig].program);
+    if (!is_handler(&ours[sig].program))
         k.mask = 0;
-    k.handler = sigsys_handler;
+    k.handler = ours_handler;
     k.flags |= SA_SIGINFO;
-    return signal_kernel(SIGSYS, &k, NULL);
+    return signal_kernel(sig, &k, NULL);
 }
 
-static int sigsys_sigaction(const struct sigaction *act,
-                            struct sigaction *old) {
-    struct sigaction was = sigsys_program;
+static int ours_sigaction(int sig, const struct sigaction *act,
+                          struct sigaction *old) {
+    struct sigaction was = ours[sig].program;
     if (act) {
         if (is_handler(act))
-            __atomic_store_n(&table[SIGSYS], entry_of(act), __ATOMIC_RELEASE);
-        sigsys_program = *act;
-        sigsys_program.sa_flags |= (int)RESTORER_FLAG; /* as the kernel says */
-        sigsys_program.sa_restorer = signal_return;
-        sigsys_install();
+            __atomic_store_n(&table[sig], entry_of(act), __ATOMIC_RELEASE);
+        ours[sig].program = *act;
+        /* as the kernel says */
+        ours[sig].program.sa_flags |= (int)RESTORER_FLAG;
+        ours[sig].program.sa_restorer = signal_return;
+        ours_install(sig);
     }
     if (old)
         *old = was;
     return 0;
 }
 
-void signal_take_sigsys(bool (*entry)(siginfo_t *info, void *context)) {
-    static int taken;
-    if (__atomic_exchange_n(&taken, 1, __ATOMIC_ACQ_REL))
+void signal_take(int sig, bool (*entry)(siginfo_t *info, void *context)) {
+    if (__atomic_exchange_n(&ours[sig].taken, 1, __ATOMIC_ACQ_REL))
         return;
-    plain_sigaction(SIGSYS, NULL, &sigsys_program);
-    sigsys_entry = entry;
-    sigsys_install();
+    plain_sigaction(sig, NULL, &ours[sig].program);
+    ours[sig].entry = entry;
+    ours_install(sig);
 }
 
 /* ---- exported ----------------------------------------------------------- */
@@ -392,8 +400,8 @@ static int do_sigaction(int sig, const struct sigaction *act,
         return -EINVAL;
     if (preload_vforked)
         return vforked_sigaction(sig, act, old);
-    if (sig == SIGSYS && sigsys_entry)
-        return sigsys_sigaction(act, old);
+    if (ours[sig].entry)
+        return ours_sigaction(sig, act, old);
     return plain_sigaction(sig, act, old);
 }
 

@@ -34,9 +34,10 @@ void signal_forked(void);
  * an alternate stack that holds sp. */
 bool signal_on_altstack(uintptr_t sp);
 
-/* SIGSYS is ours from now on: `entry` sees it first, and returns false for
- * what is not its own; the program's disposition then applies. Idempotent. */
-void signal_take_sigsys(bool (*entry)(siginfo_t *info, void *context));
+/* A synchronous signal is ours from now on: `entry` sees it first, and returns
+ * false for what is not its own; the program's disposition then applies.
+ * Idempotent. */
+void signal_take(int sig, bool (*entry)(siginfo_t *info, void *context));
 
 /* What the system-call catcher of this thread is to do, 0 when it is off; set
  * to 0 while a handler of the program runs (resolve_sud.c). */
