@@ -204,7 +204,7 @@ void sandbox_strict(void) {
 }
 
 /* Fewer descriptors than a wait of the stack needs: poll(2) refuses it. */
-static void limited(int what, const struct rlimit *lim) {
+void sandbox_limit(int what, const struct rlimit *lim) {
     if (what == RLIMIT_NOFILE && lim && lim->rlim_cur < FEW_DESCRIPTORS &&
         in_stack())
         seal();
@@ -224,32 +224,6 @@ EXPORT int prctl(int op, ...) {
     else if (op == PR_SET_SECCOMP && a == SECCOMP_MODE_FILTER)
         sandbox_filter((const void *)b);
     return real.prctl(op, a, b, c, d);
-}
-
-/* setrlimit(2). */
-EXPORT int setrlimit(__rlimit_resource_t what, const struct rlimit *lim) {
-    limited((int)what, lim);
-    return real.setrlimit(what, lim);
-}
-
-/* prlimit(2): 0 and our own pid mean this process. */
-EXPORT int prlimit(pid_t pid, __rlimit_resource_t what,
-                   const struct rlimit *lim, struct rlimit *old) {
-    if (pid == 0 || pid == (pid_t)sys_getpid())
-        limited((int)what, lim);
-    return real.prlimit(pid, what, lim, old);
-}
-
-/* The structures are the same where long has 64 bits; the headers say not. */
-_Static_assert(sizeof(struct rlimit) == sizeof(struct rlimit64), "");
-
-EXPORT int setrlimit64(__rlimit_resource_t what, const struct rlimit64 *lim) {
-    return setrlimit(what, (const struct rlimit *)lim);
-}
-
-EXPORT int prlimit64(pid_t pid, __rlimit_resource_t what,
-                     const struct rlimit64 *lim, struct rlimit64 *old) {
-    return prlimit(pid, what, (const struct rlimit *)lim, (struct rlimit *)old);
 }
 
 #define FAMILY_sandbox 1
