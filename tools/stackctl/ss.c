@@ -3,7 +3,8 @@
  * What a socket is, is the control information behind it: the addresses of
  * both ends, the state, what waits in the queues, what has been measured and
  * when something was last sent. The table is copied under the stack's lock and
- * printed after it, so that a slow terminal stops nobody.
+ * printed after it, so that a slow terminal stops nobody. Below it stand the
+ * descriptors and who serves each (fds.c).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -81,7 +82,7 @@ static void find_owners(struct row *rows, unsigned n) {
 }
 
 /* The program's name, as ps shows it; "-" when it cannot be read. */
-static void program_of(int pid, char *buf, size_t len) {
+void program_of(int pid, char *buf, size_t len) {
     char path[40];
     snprintf(path, sizeof(path), "/proc/%d/comm", pid);
     FILE *f = pid ? fopen(path, "re") : NULL;
@@ -231,6 +232,10 @@ static void print_json(const struct found *f, const struct row *rows,
         if (wanted(&rows[i], v))
             json_row(&j, &rows[i]);
     json_close(&j, ']');
+    json_key(&j, "descriptors");
+    json_open(&j, '[');
+    fds_show(true, &j);
+    json_close(&j, ']');
     json_close(&j, '}');
 }
 
@@ -256,6 +261,7 @@ static void show_stack(const struct found *f, const struct view *v) {
             if (wanted(&rows[i], v))
                 text_row(&rows[i]);
         show_elsewhere(&count, NULL);
+        fds_show(v->all, NULL);
     }
     free(rows);
 }

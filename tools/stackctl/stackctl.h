@@ -82,6 +82,14 @@ void json_key(struct json *j, const char *key);
 void json_text(struct json *j, const char *key, const char *value);
 void json_number(struct json *j, const char *key, uint64_t value);
 
+/* ---- fds.c ---------------------------------------------------------------- */
+
+/* Every internet socket open in a process of the stack, and who serves it; to
+ * j, or as text, then those of the stack only if `all`. */
+void fds_show(bool all, struct json *j);
+/* ss.c: the program's name, as ps shows it; "-" when it cannot be read. */
+void program_of(int pid, char *buf, size_t len);
+
 /* stat.c: "a.b.c.d:port" or "*:port"; room for 32. */
 struct endpoint;
 void show_endpoint(const struct endpoint *e, char *buf, size_t len);

@@ -57,6 +57,18 @@ static void json_list(struct json *j, const struct counter *list,
         json_number(j, list[i].name, v[i]);
 }
 
+/* The user's rules, and how often each decided. */
+static void show_rules(struct json *j) {
+    for (unsigned i = 0; i < 32 && self.sh->rules[i].text[0]; i++) {
+        const struct share_rule *r = &self.sh->rules[i];
+        if (j)
+            json_number(j, r->text, r->hits);
+        else
+            printf("  %12llu rule `%s`\n", (unsigned long long)r->hits,
+                   r->text);
+    }
+}
+
 static void show_stat(const struct found *f, const struct view *view) {
     struct snapshot s;
     take(&s);
@@ -67,6 +79,7 @@ static void show_stat(const struct found *f, const struct view *view) {
                (double)s.mem.peak / 0x100000, (double)s.mem.arena / 0x100000);
         show_list(stack_list, s.stack, NSTACK, view->all);
         show_list(share_list, s.share, NSHARE, view->all);
+        show_rules(NULL);
         return;
     }
     struct json j = {stdout, false};
@@ -78,6 +91,10 @@ static void show_stat(const struct found *f, const struct view *view) {
     json_number(&j, "memory_arena", s.mem.arena);
     json_list(&j, stack_list, s.stack, NSTACK);
     json_list(&j, share_list, s.share, NSHARE);
+    json_key(&j, "rules");
+    json_open(&j, '{');
+    show_rules(&j);
+    json_close(&j, '}');
     json_close(&j, '}');
 }
 
