@@ -19,12 +19,15 @@
 
 /* Does somebody else look after the stack? Lock held. */
 static bool others(void) {
-    if (!list_empty(&self.sh->relays))
+    struct share *sh = self.sh;
+    if (!list_empty(&sh->relays))
+        return true;
+    if (sh->keeper_slot && !lock_orphaned(&sh->keeper_life))
         return true;
     for (unsigned i = 0; i < SHARE_PROCS; i++) {
         struct proc *p = &self.sh->procs[i];
         if (i != self.slot && p->pid && (p->keeper || p->nfiles) &&
-            share_proc_alive(p))
+            (p->pid == getppid() || share_proc_alive(p)))
             return true;
     }
     return false;
@@ -76,13 +79,15 @@ void preload_settle(void) {
     close_all();
     if (last)
         drive(share_clock() + (nstime_t)preload_settings()->linger_ms * MS);
-    share_summary(line, sizeof(line));
+    bool say = last && preload_settings()->summary;
+    if (say)
+        share_summary(line, sizeof(line));
     wait_retire(true);
     share_leave();
     share_close_gate();
     if (last)
         share_part();
-    if (last && preload_settings()->summary)
+    if (say)
         preload_say("%s", line);
     errno = saved;
 }

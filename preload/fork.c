@@ -57,13 +57,15 @@ __thread int preload_vforked;
 
 /* ---- fork --------------------------------------------------------------- */
 
-static __thread int fork_slot; /* reserved for the child, or -errno */
+static __thread int fork_slot;    /* reserved for the child, or -errno */
+static __thread bool fork_inside; /* the lock is held over the fork */
 
 static void before_fork(void) {
     if (!self.sh || preload_vforked)
         return;
     share_enter();
     fork_slot = share_fork_prepare();
+    fork_inside = true;
 }
 
 static void after_in_parent(void) {
@@ -94,7 +96,7 @@ static void after_in_child(void) {
         return;
     }
     share_enter(); /* when the parent has left */
-    share_fork_child(fork_slot);
+    share_fork_child(fork_slot, fork_inside);
     file_forked();
     share_leave();
 }
@@ -354,8 +356,10 @@ struct cloned {
  * gone, which cannot be inside the lock that the child will need. */
 static void before_clone(uint64_t flags) {
     before_fork();
-    if (flags & CLONE_VFORK)
+    if (flags & CLONE_VFORK) {
         after_in_parent();
+        fork_inside = false;
+    }
 }
 
 static void after_clone(uint64_t flags, pid_t pid) {
@@ -388,7 +392,7 @@ static bool copies_memory(long nr, const long arg[6], uint64_t *flags) {
 
 bool fork_syscall(long nr, const long arg[6], long *result) {
     uint64_t flags;
-    if (!self.sh || preload_vforked || !copies_memory(nr, arg, &flags))
+    if (preload_vforked || !copies_memory(nr, arg, &flags))
         return false;
     before_clone(flags);
     *result = sys_call6(nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);

@@ -222,14 +222,15 @@ EXPORT long syscall(long nr, ...) {
     va_end(ap);
     if (nr == SYS_io_uring_setup)
         RETURN(-ENOSYS);
-    if (fork_syscall(nr, (const long[]){x.a, x.b, x.c, x.d, x.e, x.f}, &r))
-        RETURN(r);
     if (nr == SYS_seccomp && x.a == SECCOMP_SET_MODE_FILTER)
         sandbox_filter((const void *)x.c);
     if (nr == SYS_seccomp && x.a == SECCOMP_SET_MODE_STRICT)
         sandbox_strict();
-    if (self.sh || nr == SYS_socket)
+    if (self.sh || nr == SYS_socket) {
+        if (fork_syscall(nr, (const long[]){x.a, x.b, x.c, x.d, x.e, x.f}, &r))
+            RETURN(r);
         if (io_call(nr, &x, &r) || fd_call(nr, &x, &r) || wait_call(nr, &x, &r))
             return r;
+    }
     return real.syscall(nr, x.a, x.b, x.c, x.d, x.e, x.f);
 }

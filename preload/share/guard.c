@@ -42,6 +42,7 @@
 #define MS 1000000u
 #define STEP (20 * MS)
 #define LOOK (1000 * MS)
+#define NAP (2 * MS) /* before it looks at who came: many go at once again */
 #define REST_LOOKS 5 /* looks without a frame before it rests */
 
 /* Private to the guard's thread. */
@@ -51,7 +52,7 @@ struct guard {
         int32_t pid;
         uint64_t start;
     } of[SHARE_PROCS]; /* whose pidfd that is */
-    uint64_t seen_procs, turns;
+    uint64_t turns;
     nstime_t until; /* of this sleep */
     unsigned quiet; /* looks without a frame */
     bool blocked;   /* the last look found work and no turn finished */
@@ -72,9 +73,10 @@ static void drop(struct guard *g, unsigned i) {
 static bool sync_table(struct guard *g) {
     bool died = false;
     g->blind = false;
-    g->seen_procs = self.sh->procs_seq;
+    self.sh->guard_procs = self.sh->procs_seq;
+    self.sh->guard_rung = false;
     for (unsigned i = 0; i < SHARE_PROCS; i++) {
-        const struct proc *p = &self.sh->procs[i];
+        struct proc *p = &self.sh->procs[i];
         int32_t pid = i == self.slot ? 0 : p->pid;
         if (g->of[i].pid == pid && g->of[i].start == p->start)
             continue;
@@ -143,17 +145,28 @@ static unsigned sleep_once(struct guard *g) {
     long r = sys_ppoll(g->fds, 2 + SHARE_PROCS, tp, NULL);
     unsigned what = 0;
     if (r > 0) {
-        if (g->fds[0].revents)
-            sys_read(g->fds[0].fd, &v, sizeof(v));
         for (unsigned i = 0; i < SHARE_PROCS; i++)
             if (g->fds[2 + i].revents)
                 what |= 2;
+    }
+    if (r > 0 && g->fds[0].revents) {
+        sys_read(g->fds[0].fd, &v, sizeof(v));
+        ts = (struct timespec){0, NAP};
+        if (!what)
+            sys_clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
     }
     struct pollfd frame = {self.io->fd, POLLIN, 0};
     ts = (struct timespec){0, 0};
     if (sys_ppoll(&frame, 1, &ts, NULL) > 0)
         what |= 1;
     return what;
+}
+
+/* Lock held. */
+static void reap_fired(struct guard *g) {
+    for (unsigned i = 0; i < SHARE_PROCS; i++)
+        if (g->fds[2 + i].revents)
+            share_reap_one(i);
 }
 
 void guard_run(volatile int *stop) {
@@ -164,9 +177,9 @@ void guard_run(volatile int *stop) {
         g.fds[i] = (struct pollfd){-1, POLLIN, 0};
     share_enter();
     g.fds[0].fd = self.fd.bell[SHARE_GUARD_BELL];
-    g.seen_procs = sh->procs_seq - 1;
+    sh->guard_procs = sh->procs_seq - 1;
     while (!*stop) {
-        if (g.seen_procs != sh->procs_seq && sync_table(&g))
+        if (sh->guard_procs != sh->procs_seq && sync_table(&g))
             share_reap();
         plan(&g);
         sh->guard_asleep = true;
@@ -174,7 +187,9 @@ void guard_run(volatile int *stop) {
         unsigned what = sleep_once(&g);
         share_enter();
         sh->guard_asleep = false;
-        if (what & 2 || g.blind)
+        if (what & 2)
+            reap_fired(&g);
+        if (g.blind)
             share_reap();
         judge(&g, what & 1);
     }
@@ -187,8 +202,8 @@ bool guard_wanted(void) {
     struct share *sh = self.sh;
     if (!sh->guard_asleep)
         return false;
-    if (sh->procs_seq != sh->guard_procs) {
-        sh->guard_procs = sh->procs_seq;
+    if (sh->procs_seq != sh->guard_procs && !sh->guard_rung) {
+        sh->guard_rung = true;
         return true;
     }
     if (sh->guard_until < NSTIME_NEVER)

@@ -125,7 +125,7 @@ static void stay_behind(struct keeper_result *out) {
     for (int fd = 0; fd < 3; fd++)
         close(fd);
     share_enter();
-    share_fork_child(slot);
+    share_fork_child(slot, false);
     become_keeper(before);
     share_leave();
     stop_service = 0;

@@ -85,7 +85,9 @@ bool proc_stopped(int pid) {
     return state == 'T' || state == 't';
 }
 
-bool share_proc_alive(const struct proc *p) {
+/* The start time is asked for here, at the first look from outside, and not by
+ * each new process: most are gone again before anybody looks. */
+bool share_proc_alive(struct proc *p) {
     /* Without /proc (chroot) the kernel can still tell whether a pid exists;
      * EPERM means that it does. */
     if (sys_kill(p->pid, 0) == -ESRCH)
@@ -93,6 +95,8 @@ bool share_proc_alive(const struct proc *p) {
     uint64_t start = proc_start_time(p->pid);
     if (start == 0)
         return proc_start_time((int)sys_getpid()) == 0;
+    if (p->start == 0 && !p->execing)
+        p->start = start;
     return p->start == 0 || p->start == start;
 }
 
@@ -189,17 +193,25 @@ void share_detach(void) {
     arena_unmap();
 }
 
+static bool reap(uint32_t slot) {
+    struct proc *p = &self.sh->procs[slot];
+    if (p->pid <= 0 || slot == self.slot || share_proc_alive(p))
+        return false;
+    wait_forget_process(p->pid);
+    share_proc_gone(slot);
+    self.sh->count.reaped++;
+    return true;
+}
+
+void share_reap_one(uint32_t slot) {
+    if (reap(slot))
+        wait_recover();
+}
+
 unsigned share_reap(void) {
     unsigned n = 0;
-    for (uint32_t i = 0; i < SHARE_PROCS; i++) {
-        struct proc *p = &self.sh->procs[i];
-        if (p->pid <= 0 || i == self.slot || share_proc_alive(p))
-            continue;
-        wait_forget_process(p->pid);
-        share_proc_gone(i);
-        self.sh->count.reaped++;
-        n++;
-    }
+    for (uint32_t i = 0; i < SHARE_PROCS; i++)
+        n += reap(i);
     if (n > 0)
         wait_recover();
     return n;
@@ -241,18 +253,18 @@ void share_fork_parent(int slot, pid_t child) {
     }
 }
 
-/* Another thread of the parent may have been inside the stack at the moment of
- * the fork: the private handle is made anew (the arena is the parent's and
- * ours, and whole). */
-void share_fork_child(int slot) {
+/* Where the parent did not hold the lock over the fork (vfork-like clones),
+ * another of its threads may have been inside the stack: the private handle is
+ * made anew then (the arena is the parent's and ours, and whole). */
+void share_fork_child(int slot, bool was_inside) {
     share_open_gate();
-    stack_attach(self.st, self.base, self.io);
+    if (!was_inside)
+        stack_attach(self.st, self.base, self.io);
     stack_now(self.st, share_clock());
     if (slot < 0)
         return;
     struct proc *p = &self.sh->procs[slot];
     p->pid = (int32_t)sys_getpid();
-    p->start = proc_start_time(p->pid);
     self.sh->procs_seq++;
     self.slot = (uint32_t)slot;
 }

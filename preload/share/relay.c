@@ -296,7 +296,7 @@ static void become_relay(void *robust, size_t len) {
     memset(file_table, 0, sizeof(file_table));
     self.slot = SHARE_PROCS;
     share_enter();
-    share_fork_child(-1);
+    share_fork_child(-1, false);
     relay_run();
     share_leave();
 }

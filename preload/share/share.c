@@ -76,6 +76,8 @@ static bool wait_at_gate(void) {
 }
 
 void share_close_gate(void) {
+    if (lock_threads() <= 1)
+        return; /* nobody else has ever been inside */
     gate_keeper = true;
     __atomic_store_n(&gate_closed, true, __ATOMIC_SEQ_CST);
     share_enter();

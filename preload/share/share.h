@@ -69,7 +69,8 @@ struct share {
 
     /* The keeper's guard (guard.c). */
     bool guard_asleep;
-    uint64_t guard_procs; /* procs_seq that it was last rung for */
+    uint64_t guard_procs; /* procs_seq that it has seen */
+    bool guard_rung;      /* to look at the table of processes */
     nstime_t guard_until; /* when it wakes by itself */
 
     /* The watch: who polls the interface (wait.c). */
@@ -196,13 +197,15 @@ extern void (*share_leave_hook)(void);
 int share_proc_add(int pid);         /* slot or -ENOSPC */
 void share_proc_gone(uint32_t slot); /* drop its descriptors, free the slot */
 /* Is the process behind the slot alive (not a zombie)? */
-bool share_proc_alive(const struct proc *p);
+bool share_proc_alive(struct proc *p);
 /* Drop every dead process; returns how many. */
 unsigned share_reap(void);
+void share_reap_one(uint32_t slot); /* this one, if it is dead */
 /* fork: parent, before: reserve a slot with a copy of our map. Lock held. */
 int share_fork_prepare(void);
 void share_fork_parent(int slot, pid_t child); /* child < 0: undo */
-void share_fork_child(int slot);
+/* was_inside: the forking thread held the lock. */
+void share_fork_child(int slot, bool was_inside);
 
 /* Answer one caller on the join socket; called by whoever watches. */
 void share_serve_join(void);

@@ -303,7 +303,7 @@ static void start(int index) {
         share_inside = 0;
         lock_forked();
         share_enter();
-        share_fork_child(slot);
+        share_fork_child(slot, true);
         file_forked();
         share_leave();
         worker(index);

@@ -125,7 +125,7 @@ Test(wait, wakes_cross_processes, .timeout = 30) {
     lock_forked();
     share_enter();
     if (pid == 0)
-        share_fork_child(slot);
+        share_fork_child(slot, true);
     else
         share_fork_parent(slot, pid);
     struct file *mine = pid ? ping : pong;
@@ -217,7 +217,7 @@ Test(wait, dead_process_is_forgotten, .timeout = 30) {
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* should the test fail */
         lock_forked();
         share_enter();
-        share_fork_child(slot);
+        share_fork_child(slot, true);
         wait_source(stack_sock_source(f->so), f, STACK_IN, NSTIME_NEVER);
         _exit(0);
     }
@@ -256,7 +256,7 @@ static pid_t fork_sharing(void) {
         share_inside = 0;
         lock_forked();
         share_enter();
-        share_fork_child(slot);
+        share_fork_child(slot, true);
         file_forked();
         share_leave();
         return 0;
