@@ -83,6 +83,18 @@ static int memwire_rx(struct netio *io, struct netio_frame *f, nstime_t now) {
     return 0;
 }
 
+/* netio_ops.peek. */
+static int memwire_peek(struct netio *io, void *buf, uint32_t n) {
+    struct end *e = end_of(io);
+
+    if (!e->wire->up)
+        return -ENETDOWN;
+    if (!e->head)
+        return 0;
+    memcpy(buf, e->head->data, n < e->head->len ? n : e->head->len);
+    return (int)e->head->len;
+}
+
 /* Would a device take this frame? */
 static bool acceptable(const struct end *e, const struct netio_frame *f) {
     size_t total = 0;
@@ -159,6 +171,7 @@ static void memwire_close(struct netio *io) {
 static const struct netio_ops memwire_ops = {
     .name = "memwire",
     .rx = memwire_rx,
+    .peek = memwire_peek,
     .tx = memwire_tx,
     .deadline = memwire_deadline,
     .close = memwire_close,

@@ -20,6 +20,7 @@
  * Instances live in private memory, one per process. They are used under the
  * stack's lock and need no lock themselves. */
 #pragma once
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -74,6 +75,10 @@ struct netio_ops {
      * not fit the room is dropped and counted, and the next one is tried. */
     int (*rx)(struct netio *io, struct netio_frame *f, nstime_t now);
 
+    /* Copy the first n bytes of the next frame without taking it. Its length,
+     * 0 when there is none, or -errno. NULL: cannot. */
+    int (*peek)(struct netio *io, void *buf, uint32_t n);
+
     /* Send n frames in order. Returns the number taken (0..n), or -errno when
      * the first was refused. */
     int (*tx)(struct netio *io, struct netio_frame *f, unsigned n,
@@ -111,6 +116,9 @@ struct netio {
 static inline int netio_rx(struct netio *io, struct netio_frame *f,
                            nstime_t now) {
     return io->ops->rx(io, f, now);
+}
+static inline int netio_peek(struct netio *io, void *buf, uint32_t n) {
+    return io->ops->peek ? io->ops->peek(io, buf, n) : -EOPNOTSUPP;
 }
 static inline int netio_tx(struct netio *io, struct netio_frame *f, unsigned n,
                            nstime_t now) {

@@ -192,6 +192,20 @@ static int packet_rx(struct netio *io, struct netio_frame *f, nstime_t now) {
     return 0;
 }
 
+/* netio_ops.peek. A TAP has no way to look. */
+static int packet_peek(struct netio *io, void *buf, uint32_t n) {
+    struct packet *p = packet_of(io);
+    struct iovec iov[2] = {{&p->hdr[0], sizeof(p->hdr[0])}, {buf, n}};
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
+
+    if (p->tap || p->sees_own)
+        return -EOPNOTSUPP;
+    long r = sys_recvmsg(io->fd, &m, MSG_DONTWAIT | MSG_TRUNC | MSG_PEEK);
+    if (r < (long)sizeof(p->hdr[0]))
+        return r == -EAGAIN ? 0 : r < 0 ? (int)r : -EINVAL;
+    return (int)(r - (long)sizeof(p->hdr[0]));
+}
+
 /* ---- sending ------------------------------------------------------------ */
 
 /* Does this TCP superframe carry CWR (RFC 3168, 6.1.2)? The device must know,
@@ -373,6 +387,7 @@ static void packet_close(struct netio *io) {
 static const struct netio_ops packet_ops = {
     .name = "packet",
     .rx = packet_rx,
+    .peek = packet_peek,
     .tx = packet_tx,
     .close = packet_close,
 };

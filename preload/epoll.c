@@ -320,7 +320,7 @@ static int wait_set(int ep, struct epoll_event *ev, int max, nstime_t deadline,
         kernel = kernel || kernel_due(set);
         int n = kernel ? collect(ep, set, ev, max) : from_stack(set, ev, max);
         if (n == 0 && (late || !wait_sparse())) {
-            wait_drain();
+            wait_drain_lazy();
             n = set->nested ? collect(ep, set, ev, max)
                             : from_stack(set, ev, max);
         }

@@ -116,17 +116,18 @@ struct patience {
 };
 
 /* After -EAGAIN: 0 to try again, or the error that ends the call. */
-static int be_patient(struct patience *p, struct file *f, uint32_t events) {
+static int be_patient(struct patience *p, struct file *f, uint32_t events,
+                      struct stack_place *place) {
     if (!p->block) {
         if (p->drained)
             return -EAGAIN;
         p->drained = true;
-        wait_drain();
+        wait_drain_into(place);
         return 0;
     }
     if (!p->deadline)
         p->deadline = deadline_after(p->timeout);
-    return section_wait(f, events, p->deadline);
+    return wait_placed(stack_sock_source(f->so), f, events, p->deadline, place);
 }
 
 /* ---- loans ----------------------------------------------------------------- */
@@ -207,9 +208,17 @@ static ssize_t recv_once(struct patience *p, struct file *f,
             r = recv_loan(f, iov, niov, iov_sum(iov, niov));
         if (r == 0)
             r = stack_recv(self.st, f->so, iov, niov, flags, m);
+        struct stack_place place = {.so = f->so, .iov = iov, .niov = niov};
+        if (r > 0 && loan && stack_place_wanted(f->so)) {
+            place.got = (size_t)r; /* bulk: what has come, too */
+            wait_drain_into(&place);
+            return (ssize_t)place.got;
+        }
         if (r != -EAGAIN)
             return r;
-        int w = be_patient(p, f, STACK_IN | STACK_RDHUP);
+        int w = be_patient(p, f, STACK_IN | STACK_RDHUP, flags ? NULL : &place);
+        if (place.got)
+            return (ssize_t)place.got;
         if (w < 0)
             return w;
     }
@@ -238,7 +247,7 @@ static ssize_t recv_more(struct patience *p, struct file *f,
         if (ready & STACK_ERR || (peek && ready & (STACK_RDHUP | STACK_HUP)))
             break;
         if (peek) {
-            if (be_patient(p, f, STACK_IN | STACK_RDHUP) < 0)
+            if (be_patient(p, f, STACK_IN | STACK_RDHUP, NULL) < 0)
                 break;
             ssize_t r = recv_once(p, f, iov, niov, flags, NULL);
             if (r <= 0)
@@ -330,7 +339,7 @@ static ssize_t send_stream(struct patience *p, struct file *f,
         if (r > 0 && !p->block)
             break; /* partial: what a non-blocking socket took */
         if (r == -EAGAIN) {
-            int e = be_patient(p, f, STACK_OUT);
+            int e = be_patient(p, f, STACK_OUT, NULL);
             if (e < 0)
                 return sent ? (ssize_t)sent : e;
         }
@@ -356,7 +365,7 @@ static ssize_t send_datagram(struct patience *p, struct file *f,
             f->placed = true;
         if (r != -EAGAIN)
             return r;
-        int e = be_patient(p, f, STACK_OUT);
+        int e = be_patient(p, f, STACK_OUT, NULL);
         if (e < 0)
             return e;
     }

@@ -101,6 +101,7 @@ static int ioctl_file(int fd, struct file *f, unsigned long req, void *arg) {
     int r;
     switch (req) {
     case FIONREAD:
+        wait_drain(); /* what readiness may have promised */
         return get_int(f, STACK_OPT_INQ, arg);
     case TIOCOUTQ:
         return get_int(f, STACK_OPT_OUTQ, arg);

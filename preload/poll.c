@@ -222,7 +222,7 @@ static int wait_ours(const struct multi *m, struct kernel_part *k) {
     for (;;) {
         unsigned ours, n = look(m, k, &ours);
         if (n == 0) {
-            wait_drain();
+            wait_drain_lazy();
             n = look(m, k, &ours);
         }
         r = (int)n;

@@ -56,6 +56,7 @@ void ether_input(struct stack *st, const uint8_t *frame, uint32_t len,
         .meta = *meta,
         .csum_ok = meta->flags & (NETIO_CSUM_PARTIAL | NETIO_CSUM_VALID),
         .multicast = eth_is_group(eh.dst),
+        .split = st->split.len ? &st->split : NULL,
     };
     switch (eh.type) {
     case ETH_TYPE_IPV4:

@@ -72,6 +72,7 @@ struct rxpkt {
     bool looped;       /* came from ourselves */
     bool source_route; /* among the IP options, and accepted */
     bool multicast;    /* link-layer or IP multicast or broadcast: no errors */
+    const struct rx_split *split; /* NULL: the frame is in one piece */
     struct ip_addr src, dst;
     uint8_t proto, ttl, tos;
 };

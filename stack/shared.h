@@ -20,6 +20,7 @@
 #include "stack/ip.h"
 #include "stack/list.h"
 #include "stack/pkt.h"
+#include "stack/place.h"
 #include "stack/random.h"
 #include "stack/route.h"
 #include "stack/stack.h"
@@ -81,6 +82,8 @@ struct shared {
 /* Private, per process. */
 #define TX_BATCH 32
 #define RX_ROOM (256 * 1024)
+/* Frames start here in their room, so that IP headers are aligned. */
+#define RX_SKEW 2
 struct stack {
     struct shared *sh;
     struct netio *io;
@@ -91,7 +94,11 @@ struct stack {
     unsigned scratch_slot; /* the one pkt_copy_payload writes to */
     bool scratch_used;     /* it holds bytes of the packet being built */
     uint8_t scratch[TX_BATCH][1536]; /* pkt_copy_payload */
-    struct list freed; /* struct mem_later: to free after the flush */
+    struct list freed;         /* struct mem_later: to free after the flush */
+    struct stack_place *place; /* of the reader that polls; or NULL */
+    struct rx_split split;     /* of the frame at hand */
+    uint8_t long_frames;       /* one came, so many short ones ago at most */
+    uint8_t rx_head[256];      /* headers of a frame in pieces */
     uint8_t rx_room[RX_ROOM];
 };
 

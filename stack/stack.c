@@ -37,8 +37,6 @@
 #define SUPERFRAME_MIN 65535u
 #define SUPERFRAME_MAX 524288u /* Linux's GSO_MAX_SIZE, 8 * 65535, or less */
 #define ARENA_MIN (1u << 20)
-/* Frames start here in the room, so that IP headers are aligned. */
-#define RX_SKEW 2
 /* Rounds of "deliver to ourselves, send what that made due" in one call. */
 #define SELF_ROUNDS 64
 
@@ -335,21 +333,41 @@ static void take_frame(struct stack *st, const struct netio_frame *f) {
     st->sh->link_up = true;
     COUNT(st, rx_frames);
     COUNT_ADD(st, rx_bytes, f->len);
+    if (f->len >= PLACE_MIN)
+        st->long_frames = PLACE_PATIENCE;
+    else if (st->long_frames)
+        st->long_frames--;
     ether_input(st, f->iov->iov_base, f->len, &f->meta);
     while (loop_run_one(st))
         ;
 }
 
+/* Receive one frame for the reader, and take it in. Returns as netio_rx. */
+static int take_placed(struct stack *st, bool *tried) {
+    struct iovec iov[16];
+    struct netio_frame f = {.iov = iov};
+    st->split.len = 0;
+    int rc = place_rx(st, &f, tried);
+    if (rc > 0)
+        take_frame(st, &f);
+    st->split.len = 0;
+    return rc;
+}
+
 /* Receive one frame and take it in. Returns as netio_rx. */
 static int take_one(struct stack *st) {
+    bool placed;
     uint32_t room;
+    int rc = take_placed(st, &placed);
+    if (placed)
+        return rc;
     uint8_t *at = buf_landing(st, &room);
     struct iovec iov[2] = {
         {at + RX_SKEW, room - RX_SKEW},
         {st->rx_room + room, RX_ROOM - room},
     };
     struct netio_frame f = {.iov = iov, .niov = 2};
-    int rc = netio_rx(st->io, &f, st->now);
+    rc = netio_rx(st->io, &f, st->now);
     if (rc <= 0)
         return rc;
     if (f.len > iov[0].iov_len) { /* in one piece, in front of its end */
@@ -360,12 +378,15 @@ static int take_one(struct stack *st) {
     return rc;
 }
 
-/* Take up to budget frames. Returns how many, or -errno if the first failed. */
-static int drain(struct stack *st, unsigned budget) {
+/* Take up to budget frames; with `left`, not those that a reader may want.
+ * Returns how many, or -errno if the first failed. */
+static int drain(struct stack *st, unsigned budget, bool *left) {
     int taken = 0;
     if (!st->io)
         return 0;
-    while ((unsigned)taken < budget) {
+    while ((unsigned)taken < budget && !place_full(st)) {
+        if (left && st->long_frames && (*left = place_peek(st)))
+            break;
         int rc = take_one(st);
         if (rc == -ENETDOWN)
             st->sh->link_up = false;
@@ -380,10 +401,27 @@ static int drain(struct stack *st, unsigned budget) {
 
 /* Frames before timers: an acknowledgement that came in time stops the
  * retransmission that was due. */
-int stack_poll(struct stack *st, unsigned budget) {
-    int n = drain(st, budget);
+static int poll_all(struct stack *st, unsigned budget, bool *left) {
+    int n = drain(st, budget, left);
     timer_run(st);
     stack_flush(st);
+    return n;
+}
+
+int stack_poll(struct stack *st, unsigned budget) {
+    return poll_all(st, budget, NULL);
+}
+
+int stack_poll_lazy(struct stack *st, unsigned budget, bool *left) {
+    *left = false;
+    return poll_all(st, budget, left);
+}
+
+int stack_poll_into(struct stack *st, unsigned budget,
+                    struct stack_place *place) {
+    st->place = place;
+    int n = poll_all(st, budget, NULL);
+    st->place = NULL;
     return n;
 }
 

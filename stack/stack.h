@@ -107,6 +107,23 @@ void stack_now(struct stack *st, nstime_t now);
 /* Drain the netio (at most `budget` frames), run due timers, send what is due
  * and flush. Returns the number of frames taken, or -errno of the netio. */
 int stack_poll(struct stack *st, unsigned budget);
+/* The same for a thread that waits for bytes of a stream: frames are received
+ * straight into its buffer where that can be (place.c), and the call ends when
+ * it is full. */
+struct stack_place {
+    struct sock *so;
+    const struct iovec *iov;
+    int niov;
+    size_t got; /* out: bytes of the stream that were read there */
+};
+int stack_poll_into(struct stack *st, unsigned budget,
+                    struct stack_place *place);
+/* Is that likely to come to something just now? */
+bool stack_place_wanted(struct sock *so);
+/* The same for a thread that waits for readiness: a long frame that the stream
+ * expects stays at the interface (*left), and the stream counts as readable.
+ */
+int stack_poll_lazy(struct stack *st, unsigned budget, bool *left);
 
 /* Send what the calls since the last flush produced. */
 void stack_flush(struct stack *st);

@@ -62,7 +62,6 @@
 #define NAP (2 * MS)
 #define LOOK_ABOUT (1000 * MS) /* is the watcher alive? */
 #define NO_BELL_LIMIT (5 * MS) /* mixed wait without a bell */
-#define BURST 64               /* frames per turn of the watch */
 
 bool (*wait_restartable)(void);
 
@@ -453,25 +452,6 @@ static void nap_own_fds(struct nap *n, bool watching) {
     n->fds[2] = (struct pollfd){watching ? self.fd.join : -1, POLLIN, 0};
 }
 
-static bool one_by_one; /* how frames came to this process lately */
-
-bool wait_sparse(void) { return one_by_one; }
-
-/* Take in what has arrived for a watcher that was woken. Where frames come one
- * by one (a request, its answer), the look that finds nothing more is a system
- * call in vain: then only each 16th turn has it, to notice a change. */
-static void take_in(struct sleeper *s) {
-    static unsigned turn;
-    bool brief = one_by_one && ++turn % 16;
-    int r = stack_poll(self.st, brief ? 1 : BURST);
-    if (r > 0 && brief && !s->w.fired)
-        r = stack_poll(self.st, BURST); /* it was for somebody else */
-    else if (!brief)
-        one_by_one = r == 1;
-    if (r == -ENETDOWN)
-        stack_link_state(self.st, false);
-}
-
 /* As the watcher: sleep on the interface, then work. */
 static void nap_watching(struct nap *n) {
     struct share *sh = self.sh;
@@ -500,7 +480,7 @@ static void nap_watching(struct nap *n) {
         return; /* robbed: the robber works */
     if (n->fds[2].revents)
         share_serve_join();
-    take_in(n->s);
+    wait_take_in(n->s);
 }
 
 /* What comes from inside the stack comes soon. Who rings either sees that we
@@ -670,12 +650,21 @@ int wait_held(struct source *src, struct file *held, uint32_t events,
     return wait_twin(src, held, events, -1, deadline);
 }
 
+int wait_placed(struct source *src, struct file *held, uint32_t events,
+                nstime_t deadline, struct stack_place *place) {
+    wait_placing = place;
+    return wait_twin(src, held, events, -1, deadline);
+}
+
 int wait_twin(struct source *src, struct file *held, uint32_t events, int fd,
               nstime_t deadline) {
+    struct stack_place *place = wait_placing;
     struct pollfd k = {fd, POLLIN, 0};
     struct sleeper *s = sleeper_get();
-    if (!s)
+    if (!s) {
+        wait_placing = NULL;
         return -ENOMEM;
+    }
     s->one = (struct watch){
         .events = events | STACK_ERR | STACK_HUP,
         .kind = WATCH_WAITER,
@@ -684,9 +673,12 @@ int wait_twin(struct source *src, struct file *held, uint32_t events, int fd,
     s->pin = held;
     stack_watch_add(src, &s->one);
     enum wait_result r = wait_sleep(s, &k, fd >= 0, deadline, NULL);
+    wait_placing = NULL;
     stack_watch_del(&s->one);
     s->pin = NULL;
     sleeper_put(s);
+    if (place && place->got) /* read: whatever else there is comes later */
+        return 0;
     if (r == WAIT_EINTR || r == WAIT_CANCEL)
         return interrupted(held, r, deadline);
     return r == WAIT_TIMEOUT ? -EAGAIN : 0;
@@ -700,12 +692,6 @@ int wait_source(struct source *src, struct file *pin, uint32_t events,
     if (pin)
         file_put(pin);
     return r;
-}
-
-void wait_drain(void) {
-    int r = stack_poll(self.st, BURST);
-    if (r == -ENETDOWN)
-        stack_link_state(self.st, false);
 }
 
 /* ---- service threads and the keeper ------------------------------------- */

@@ -67,6 +67,10 @@ int wait_held(struct source *src, struct file *held, uint32_t events,
 int wait_twin(struct source *src, struct file *held, uint32_t events, int fd,
               nstime_t deadline);
 
+/* The same for a reader: frames may come straight into its buffer. */
+int wait_placed(struct source *src, struct file *held, uint32_t events,
+                nstime_t deadline, struct stack_place *place);
+
 /* Work outside the lock that still counts as inside, on s->loan: between these
  * two no handler runs, and s belongs to the caller. */
 void wait_outside(struct sleeper *s);
@@ -91,6 +95,15 @@ void wait_unpark(uintptr_t sp);
 /* Take in what has arrived, without sleeping; for calls that would otherwise
  * say EAGAIN. Lock held. */
 void wait_drain(void);
+void wait_drain_into(struct stack_place *place);
+/* The same for calls that only ask for readiness. */
+void wait_drain_lazy(void);
+
+/* For a watcher that was woken. */
+void wait_take_in(struct sleeper *s);
+/* Where the thread that is asleep wants its bytes; or NULL. */
+extern __thread struct stack_place *wait_placing
+    __attribute__((tls_model("initial-exec")));
 
 /* Do frames come one by one? Then a sleep finds the next as soon as a look. */
 bool wait_sparse(void);

@@ -51,7 +51,14 @@ enum tcp_step tcp_step_urg(struct stack *st, struct tcp_sock *tp,
  * does not fit into memory is not acknowledged. */
 static void take_in_order(struct stack *st, struct tcp_sock *tp,
                           struct tcp_seg *seg) {
-    uint32_t got = bufq_append(st, &tp->rcvq, seg->data, seg->len);
+    bool placed = seg->rx->split;
+    uint32_t got = placed ? tcp_take_placed(st, tp, seg)
+                          : bufq_append(st, &tp->rcvq, seg->data, seg->len);
+    if (seg->len >= PLACE_MIN)
+        tp->bulk_in = PLACE_PATIENCE;
+    else if (tp->bulk_in)
+        tp->bulk_in--;
+    tp->announced = false;
     if (got < seg->len && !tcp_reass_empty(tp)) {
         /* The arena is full. What waits behind a gap must not keep the gap
          * from being filled: RFC 2018 section 8 lets us forget it. */
@@ -71,6 +78,8 @@ static void take_in_order(struct stack *st, struct tcp_sock *tp,
         seg->filled = true;
         tcp_reass_drain(st, tp);
     }
+    if (placed)
+        tcp_rcv_consumed(st, tp);
     tcp_ack_policy(st, tp, seg, got);
     tp->rcv_ms = tcp_ms(st);
     tcp_data_event(st, tp);

@@ -22,7 +22,7 @@ static bool readable(const struct tcp_sock *tp) {
     if (at_mark)
         target++;
     if (n == 0)
-        return false;
+        return tp->announced;
     return n >= target || tp->refused || n >= tcp_rcv_limit(tp) ||
            tcp_rcv_wnd(tp) == 0;
 }

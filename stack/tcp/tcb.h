@@ -95,8 +95,9 @@ enum tcp_urg { TCP_URG_NONE, TCP_URG_NOTYET, TCP_URG_HERE, TCP_URG_READ };
 #define TCP_MSS_MIN 48u
 #define TCP_INIT_CWND 10u /* segments, RFC 6928 */
 #define TCP_RCV_WSCALE 7u
-#define TCP_RCV_START (1024u * 1024)   /* window offered from the start... */
+#define TCP_RCV_START (512u * 1024)    /* window offered from the start... */
 #define TCP_RCV_MAX (6u * 1024 * 1024) /* ...and what tuning may make of it */
+#define TCP_RCV_RATE 8192u             /* ...bytes for each us of the way */
 #define TCP_SND_START (256u * 1024)
 #define TCP_SND_NEAR (768u * 1024) /* round trips under 1 ms */
 #define TCP_SND_MAX (4u * 1024 * 1024)
@@ -138,6 +139,7 @@ struct tcp_sock {
     uint8_t probes;      /* window or keepalive probes without an answer */
     uint8_t urg_state;   /* enum tcp_urg */
     uint8_t urg_byte;
+    uint8_t bulk_in; /* a long segment came, this many short ones ago at most */
     uint8_t quickack; /* this many ACKs more are not delayed */
     uint8_t syncnt, keepcnt, defer_accept; /* options; 0: the default */
     uint8_t ecn, ecn_asked; /* enum tcp_ecn: agreed; our SYN asked for */
@@ -167,10 +169,11 @@ struct tcp_sock {
     bool pressed : 1;         /* memory is short: a small send buffer */
     bool starved : 1;         /* the arena was full: cork_timer ends the wait */
     /* receiving */
-    bool ack_now : 1;  /* an ACK must leave with this burst */
-    bool refused : 1;  /* data was, for want of memory: no more will come */
-    bool fin_rcvd : 1; /* the peer's FIN is in rcv_nxt */
-    bool dsack : 1;    /* dsack_lo, dsack_hi are to be reported */
+    bool announced : 1; /* the next one lies at the interface */
+    bool ack_now : 1;   /* an ACK must leave with this burst */
+    bool refused : 1;   /* data was, for want of memory: no more will come */
+    bool fin_rcvd : 1;  /* the peer's FIN is in rcv_nxt */
+    bool dsack : 1;     /* dsack_lo, dsack_hi are to be reported */
     /* explicit congestion notification, see ecn.c */
     bool cwr : 1;         /* slowing down until ecn_end is acknowledged */
     bool ecn_cwr_due : 1; /* the next new data carries CWR */

@@ -77,6 +77,10 @@ uint32_t tcp_snd_space(const struct tcp_sock *tp);
 bool tcp_writable(const struct tcp_sock *tp);
 void tcp_write_space(struct stack *st, struct tcp_sock *tp);
 
+/* place.c */
+uint32_t tcp_take_placed(struct stack *st, struct tcp_sock *tp,
+                         const struct tcp_seg *seg);
+
 /* input*.c: the steps */
 enum tcp_step tcp_input_syn_sent(struct stack *st, struct tcp_sock *tp,
                                  struct tcp_seg *seg);

@@ -61,6 +61,7 @@ static ssize_t nothing(struct tcp_sock *tp) {
         return tp->done || !TCP_IN(tp, CLOSE) ? 0 : -ENOTCONN;
     if (TCP_IN(tp, CLOSE) || TCP_IN(tp, LISTEN))
         return -ENOTCONN;
+    tp->announced = false; /* whoever asks takes it in now */
     return -EAGAIN;
 }
 

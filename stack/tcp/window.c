@@ -3,9 +3,10 @@
  *
  * Receiving. The window offered is the free part of a limit: half of SO_RCVBUF
  * when the program has set it (the kernel doubles what is asked for), else
- * 1 MiB from the start, since memory is used only by data that is really there,
- * raised up to 6 MiB when the program reads more than half of it in a round
- * trip (dynamic right sizing). The right edge never moves back (RFC 9293
+ * 512 KiB from the start, since memory is used only by data that is really
+ * there, raised when the program reads more than half of it in a round trip
+ * (dynamic right sizing), to what 64 Gbit/s need for the least round trip, and
+ * 6 MiB at most. The right edge never moves back (RFC 9293
  * SHLD-14), and it moves only by worthwhile steps (section 3.8.6.2.2).
  *
  * Acknowledging (RFC 9293 section 3.8.6.3, RFC 5681 section 4.2): at the end of
@@ -52,6 +53,16 @@ uint32_t tcp_select_window(struct stack *st, struct tcp_sock *tp) {
     return cur;
 }
 
+/* What tuning may make of the window: 64 Gbit/s for the least round trip. More
+ * than the path and the processor need only waits somewhere, outside the cache
+ * that it came from; near by that halves the rate of a single processor. */
+static uint32_t most_window(const struct tcp_sock *tp) {
+    uint64_t n = (uint64_t)tp->min_rtt * TCP_RCV_RATE;
+    if (!tp->min_rtt || n > TCP_RCV_MAX)
+        return TCP_RCV_MAX;
+    return max_u32((uint32_t)n, TCP_RCV_START);
+}
+
 /* Once a round trip: if the program read more than half of the limit in it,
  * the limit could be what holds the peer back. */
 static void tune_receive(struct stack *st, struct tcp_sock *tp) {
@@ -62,8 +73,9 @@ static void tune_receive(struct stack *st, struct tcp_sock *tp) {
     tp->rcv_space = tp->rcv_buf_seq - tp->drs_seq;
     tp->drs_us = now;
     tp->drs_seq = tp->rcv_buf_seq;
-    if (tp->rcv_space > tp->rcv_limit / 2)
-        tp->rcv_limit = min_u32(2 * tp->rcv_space, TCP_RCV_MAX);
+    uint32_t most = most_window(tp);
+    if (tp->rcv_space > tp->rcv_limit / 2 && tp->rcv_limit < most)
+        tp->rcv_limit = min_u32(2 * tp->rcv_space, most);
 }
 
 /* The program took bytes out of the receive buffer: tune, and tell the peer if

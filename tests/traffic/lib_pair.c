@@ -287,7 +287,8 @@ void pair_unlock(struct pair *p, int side) {
 /* One look of a watcher at its interface. Returns frames taken. */
 static int poll_side(struct pair *p, int side) {
     struct stack *st = pair_lock(p, side);
-    int n = stack_poll(st, 64);
+    bool left;
+    int n = p->cfg.place ? stack_poll_lazy(st, 64, &left) : stack_poll(st, 64);
     if (n < 0)
         pair_fail(p, "stack_poll: %d", n);
     collect(p, side);

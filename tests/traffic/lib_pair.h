@@ -44,6 +44,8 @@ struct pair_config {
     uint32_t mtu;         /* bytes of an IP packet; 0: 1500 */
     uint32_t superframe;  /* longest one a device takes; 0: the usual */
     bool plain;           /* the wire carries no superframes */
+    bool place;           /* receives take frames in, and looks are lazy, as
+                             preload's are */
     bool no_police;       /* frames may break rules (tests that forge) */
     size_t arena;         /* bytes of each stack's memory; 0: 64 MiB */
     const char *tune;     /* settings of both stacks, as stack_tunes_set */

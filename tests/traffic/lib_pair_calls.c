@@ -94,7 +94,16 @@ ssize_t pair_try_send(struct pair *p, int side, struct sock *so,
 ssize_t pair_try_recv(struct pair *p, int side, struct sock *so, void *buf,
                       size_t n) {
     struct iovec v = {buf, n};
-    ssize_t r = stack_recv(pair_lock(p, side), so, &v, 1, 0, NULL);
+    struct stack *st = pair_lock(p, side);
+    ssize_t r = stack_recv(st, so, &v, 1, 0, NULL);
+    bool part = r > 0 && (size_t)r < n && stack_place_wanted(so);
+    if ((r == -EAGAIN || part) && stack_sock_type(so) == STACK_STREAM &&
+        p->cfg.place) {
+        struct stack_place place = {.so = so, .iov = &v, .niov = 1};
+        place.got = part ? (size_t)r : 0;
+        stack_poll_into(st, 64, &place);
+        r = place.got ? (ssize_t)place.got : stack_recv(st, so, &v, 1, 0, NULL);
+    }
     pair_unlock(p, side);
     return r;
 }

@@ -578,9 +578,14 @@ static void police_close(struct netio *io) {
     free(po);
 }
 
+static int police_peek(struct netio *io, void *buf, uint32_t n) {
+    return netio_peek(((struct police *)io)->inner, buf, n);
+}
+
 static const struct netio_ops ops = {
     .name = "police",
     .rx = police_rx,
+    .peek = police_peek,
     .tx = police_tx,
     .deadline = police_deadline,
     .close = police_close,

@@ -1,6 +1,7 @@
 /* Two stacks: many bytes, every one checked, over good and bad links. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <inttypes.h>
 
 #include "tests/traffic/lib_flow.h"
 #include "tests/traffic/lib_pair.h"
@@ -58,6 +59,44 @@ Test(pair_bulk, superframes_are_used) {
     cr_assert_lt(a->frames, 8 * MIB / 1448 / 4);
     cr_assert_eq(a->resent, 0);
     flows_end(fs);
+    pair_end(p);
+}
+
+/* Straight into the readers' buffers, long and short ones, on good links and
+ * bad. */
+static void placed(const char *fault, uint64_t bytes, uint32_t read_max) {
+    struct pair_config cfg = {.place = true, .fault = {fault, fault}};
+    struct plan plan = {.write_max = 300000, .read_max = read_max};
+    transfer(&cfg, bytes, &plan);
+}
+
+Test(pair_bulk, placed) { placed(NULL, 32 * MIB, 200000); }
+Test(pair_bulk, placed_in_parts) { placed(NULL, 8 * MIB, 20000); }
+Test(pair_bulk, placed_with_loss) {
+    placed("loss=1%,delay=1ms", 8 * MIB, 200000);
+}
+Test(pair_bulk, placed_with_reordering) {
+    placed("reorder=5%,dup=2%,delay=1ms", 8 * MIB, 200000);
+}
+
+/* It is really done: most of the bytes of a reader that keeps up. */
+Test(pair_bulk, placed_mostly) {
+    struct pair *p = pair_new(&(struct pair_config){.place = true});
+    static uint8_t data[MIB], got[MIB];
+    struct sock *so[2];
+    pair_connected(p, 80, so);
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (uint8_t)(i * 7 + i / 251);
+    for (int round = 0; round < 16; round++)
+        for (size_t at = 0; at < sizeof(data); at += 262144) {
+            cr_assert_eq(pair_send(p, A, so[A], data + at, 262144), 262144);
+            cr_assert_eq(pair_recv_all(p, B, so[B], got + at, 262144), 262144);
+            cr_assert_arr_eq(got + at, data + at, 262144);
+        }
+    uint64_t n = stack_counters(p->side[B].st)->place_frames;
+    cr_assert_gt(n, 16 * MIB / 65160 / 2, "%" PRIu64, n);
+    pair_close(p, A, so[A]);
+    pair_close(p, B, so[B]);
     pair_end(p);
 }
 
