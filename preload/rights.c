@@ -19,6 +19,7 @@
 
 #include "preload/share/relay.h"
 #include "preload/stdio.h"
+#include "preload/twin.h"
 
 #define MAX_FDS 253 /* SCM_MAX_FD of Linux */
 
@@ -71,6 +72,8 @@ static int replace(struct cmsghdr *c, size_t i, struct rights *r) {
         return 0;
     if (r->n == MAX_FDS)
         return -EINVAL;
+    if (f->twin_ino)
+        twin_drop(f);
     int far = relay_open(f, true);
     if (far < 0)
         return far == -ENOMEM || far == -EAGAIN ? -ENOBUFS : far;

@@ -19,8 +19,8 @@
  * no loopback to bind to, the listener goes without a twin (counted).
  *
  * Limits: processes that share the socket since before listen(), and epoll sets
- * it was put into before, see the stack's side alone. ::1 does not reach a
- * dual-stack listener.
+ * it was put into before, see the stack's side alone. A listener that is passed
+ * on (SCM_RIGHTS) loses its twin. ::1 does not reach a dual-stack listener.
  */
 #include "preload/twin.h"
 
@@ -98,6 +98,18 @@ int twin_listen(int fd, struct file *f, int backlog) {
         self.sh->count.twins_failed++;
     }
     return k == -EADDRINUSE ? k : 0;
+}
+
+void twin_drop(struct file *f) {
+    int limit = file_limit();
+    f->twin_ino = 0;
+    self.sh->count.twins_failed++;
+    for (int fd = 0; fd < limit; fd++) {
+        if (file_of(fd) != f)
+            continue;
+        bool cloexec = sys_fcntl(fd, F_GETFD, 0) & FD_CLOEXEC;
+        sys_dup3(self.fd.proto, fd, cloexec ? O_CLOEXEC : 0);
+    }
 }
 
 int twin_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags) {

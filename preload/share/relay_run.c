@@ -35,7 +35,7 @@
 #define EXACT_CHUNK 16384 /* copied ahead of the program */
 #define BATCH 64
 #define MS 1000000u
-#define LINGER (1000 * MS)          /* after the last pump */
+#define LINGER (250 * MS)           /* after the last pump */
 #define ORPHANS (60ull * 1000 * MS) /* for data that nobody takes */
 
 /* Private memory of the relaying process. */

@@ -76,6 +76,28 @@ static_many() {
     return $e
 }
 
+# handed HOW...: the server of handed.py, and 1 MB there and back through it
+handed() {
+    local e=0
+    background launch 60 $PYTHON "$HERE/handed.py" "$@"
+    eventually 5 stack_listens 7200 || e=1
+    client < "$WWW/1M" > "$WORK/p" && cmp "$WORK/p" "$WWW/1M" || e=1
+    stop || e=1
+    cat "$WORK/bg.log"
+    return $e
+}
+# to a process that is not on the stack, whose giver ends at once
+passed_on() {
+    local e=0
+    within 30 ip netns exec "$LAB_HOST" $PYTHON "$HERE/handed.py" take \
+        "$WORK/way" > "$WORK/taker" &
+    local pid=$!
+    eventually 5 test -S "$WORK/way" || e=1
+    handed pass 7200 "$WORK/way" || e=1
+    wait $pid && grep -q AF_UNIX "$WORK/taker" || e=1
+    return $e
+}
+
 # sshd: its child before authentication runs in a chroot, as another user, under
 # a seccomp filter and without descriptors; then the monitor goes on
 sshd_config() {
@@ -117,5 +139,9 @@ check static_sum static_sum
 check static_source static_source
 check static_epipe static_epipe
 check static_many static_many
+check posix_spawned handed spawn 7200 "$WORK/plain" cat
+check vforked handed vfork 7200 "$WORK/plain" cat
+check outlives_parent handed detach 7200 "$WORK/plain" cat
+check passed_on passed_on
 check sshd_logs_in sshd_logs_in
 check relay_leaves eventually 5 no_relay

@@ -153,6 +153,30 @@ static void listener(void) {
     close(sp[0]), close(sp[1]);
 }
 
+/* One that listens on all addresses, as haproxy hands them on. */
+static void wildcard(void) {
+    int sp[2], got[MANY], fl = 0;
+    struct sockaddr_in a = addr_of("0.0.0.0", 0);
+    socklen_t len = sizeof(a);
+    section("a wildcard listener");
+    NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, sp));
+    int l = tcp();
+    NEED(bind(l, SA(a)));
+    NEED(listen(l, 4));
+    NEED(getsockname(l, (struct sockaddr *)&a, &len));
+    SHOW(pass_to(sp[0], &l, 1, 0));
+    close(l);
+    SHOW(take(sp[1], got, 1, 0, &fl));
+    SHOW(poll(&(struct pollfd){got[0], POLLIN, 0}, 1, 50));
+    control("dial %d hello", ntohs(a.sin_port));
+    printf("poll %x\n", await(got[0], POLLIN));
+    int c = (int)NEED(accept(got[0], NULL, NULL));
+    char buf[8];
+    long n = SHOW(read_all(c, buf, 5));
+    text("accepted", buf, n);
+    close(c), close(got[0]), close(sp[0]), close(sp[1]);
+}
+
 static void limits(void) {
     int sp[2], got[MANY], fds[3], fl = 0;
     section("peek, truncation, limits");
@@ -254,6 +278,7 @@ int main(void) {
     with_data();
     dead_sender();
     listener();
+    wildcard();
     limits();
     several();
     unreceived();
