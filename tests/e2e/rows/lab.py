@@ -62,6 +62,7 @@ class Lab:
 
     def __init__(self, name, build, kernel=False):
         self.name, self.build, self.kernel = name, build, kernel
+        self.own = set()  # processes of the lab itself
         self.host, self.peer = name + "-host", name + "-peer"
         self.etc = f"/etc/netns/{name}-host"
         self.settings = [f"LIBSTACK_DEV={self.dev}",

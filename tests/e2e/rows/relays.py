@@ -99,8 +99,8 @@ def xinetd(t):
 
 @row(server="dovecot", what="IMAP: 50 messages stored and fetched; the login "
      "process hands the connection on", oracle="contents of each",
-     known={"server": "the login process passes the connection to another "
-            "over AF_UNIX (SCM_RIGHTS)"})
+     known={"server": "the login process, which may not fork (RLIMIT_NPROC), "
+            "cannot start the relay that SCM_RIGHTS needs"})
 def dovecot(t):
     t.run("bare", "install -d -o 1099 -g 65534 mail run")
     t.write("dovecot.conf", f"""
