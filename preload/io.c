@@ -399,6 +399,41 @@ static int destination(struct file *f, const struct msghdr *h,
     return r;
 }
 
+/* MSG_FASTOPEN (tcp(7)): connect, with as much data as the SYN takes, and send
+ * the rest as usual. What connect(2) would leave to the kernel this does too. */
+static ssize_t send_opening(int fd, struct patience *p, struct file *f,
+                            const struct msghdr *h, uint32_t flags,
+                            struct stack_msg *m) {
+    struct window w;
+    int r = 0, niov = (int)h->msg_iovlen;
+    if (h->msg_name && h->msg_namelen)
+        r = destination(f, h, m);
+    if (r < 0)
+        return r;
+    if (m->has_peer && !f->placed &&
+        (ip_is_any(&m->peer.ip) || policy_address(&m->peer) == POLICY_KERNEL)) {
+        r = file_to_kernel(fd, f);
+        return r < 0 ? r : IO_KERNEL;
+    }
+    ssize_t n = stack_send(self.st, f->so, h->msg_iov, niov,
+                           flags | STACK_MSG_FASTOPEN, m);
+    if (n >= 0 || n == -EINPROGRESS)
+        f->placed = true;
+    if (!p->block || (n < 0 && n != -EINPROGRESS))
+        return n;
+    size_t sent = n > 0 ? (size_t)n : 0;
+    while ((r = stack_connect_result(self.st, f->so)) == -EINPROGRESS) {
+        r = be_patient(p, f, STACK_OUT);
+        if (r < 0)
+            return sent ? (ssize_t)sent : r;
+    }
+    if (r < 0 || sent == iov_sum(h->msg_iov, niov))
+        return r < 0 ? r : (ssize_t)sent;
+    window_at(&w, h->msg_iov, niov, sent);
+    n = send_stream(p, f, w.iov, w.n, flags, m);
+    return sent ? (ssize_t)sent + (n > 0 ? n : 0) : n;
+}
+
 /* Lock held. */
 static ssize_t send_locked(int fd, struct file *f, const struct msghdr *h,
                            int flags) {
@@ -409,10 +444,10 @@ static ssize_t send_locked(int fd, struct file *f, const struct msghdr *h,
     struct stack_msg m = {.ttl = -1, .tos = -1};
     bool stream = sock_is_stream(f);
     int r = 0, niov = (int)h->msg_iovlen;
-    if (stream && flags & MSG_FASTOPEN)
-        return -EOPNOTSUPP; /* as Linux with net.ipv4.tcp_fastopen = 0 */
     if (h->msg_controllen)
         r = msg_control_in(h, stream, &m);
+    if (r == 0 && stream && flags & MSG_FASTOPEN)
+        return send_opening(fd, &p, f, h, send_flags(flags), &m);
     if (r == 0 && stream)
         return send_stream(&p, f, h->msg_iov, niov, send_flags(flags), &m);
     if (r == 0 && h->msg_name && h->msg_namelen)

@@ -18,3 +18,35 @@ int opt_get_ipoptions(struct file *f, int name, void *val, socklen_t *len) {
     size_t n = stack_get_ip_options(f->so, buf);
     return opt_copy_out(buf, (socklen_t)n, val, len);
 }
+
+/* tcp(7), TCP_FASTOPEN_KEY: one key or two. */
+int opt_set_fastopenkey(struct file *f, int name, const void *val,
+                        socklen_t len) {
+    uint8_t key[32];
+    if (len != 16 && len != 32)
+        return -EINVAL;
+    int r = user_read(key, val, len);
+    return r < 0 ? r : stack_fastopen_key(self.st, key, len);
+}
+
+int opt_get_fastopenkey(struct file *f, int name, void *val, socklen_t *len) {
+    uint8_t key[32];
+    size_t n = stack_fastopen_key_get(self.st, key);
+    return opt_copy_out(key, (socklen_t)n, val, len);
+}
+
+int opt_set_savedsyn(struct file *f, int name, const void *val, socklen_t len) {
+    return -ENOPROTOOPT;
+}
+
+/* tcp(7): too little room says how much is needed, and keeps it. */
+int opt_get_savedsyn(struct file *f, int name, void *val, socklen_t *len) {
+    uint8_t buf[256];
+    size_t room = *len < sizeof(buf) ? *len : sizeof(buf);
+    int n = stack_saved_syn(self.st, f->so, buf, room);
+    if (n > (int)room) {
+        *len = (socklen_t)n;
+        return -EINVAL;
+    }
+    return opt_copy_out(buf, (socklen_t)n, val, len);
+}

@@ -24,6 +24,7 @@
 #include "stack/random.h"
 #include "stack/route.h"
 #include "stack/stack.h"
+#include "stack/tcp/fastopen.h"
 #include "stack/timer.h"
 
 #define SHARED_MAGIC 0x6c69627374616b31ull /* "libstak1" */
@@ -72,6 +73,7 @@ struct shared {
     struct sock *busy;     /* being changed; see repair.c */
     struct sock *moving;   /* by close, between two places in socks */
     struct tcp_waits waits;
+    struct tcp_fastopen fastopen;
     struct list tcp_due; /* TCP sockets with something to send */
     struct list loop;    /* packets to ourselves, see loop.c */
     uint32_t loop_bytes; /* arena memory they hold */

@@ -240,6 +240,7 @@ int stack_accept(struct stack *st, struct sock *so, struct sock **out);
 #define STACK_MSG_ERRQUEUE 0x20u
 #define STACK_MSG_CTRUNC 0x40u /* out only */
 #define STACK_MSG_CONFIRM 0x80u
+#define STACK_MSG_FASTOPEN 0x100u /* TCP: connect to m->peer with it */
 
 /* stack_icmp_error.origin; the values of SO_EE_ORIGIN_* */
 #define STACK_ORIGIN_LOCAL 1
@@ -316,6 +317,12 @@ int stack_setopt(struct stack *st, struct sock *so, enum stack_opt opt,
                  int64_t value);
 int stack_getopt(struct stack *st, struct sock *so, enum stack_opt opt,
                  int64_t *value);
+/* TCP_FASTOPEN_KEY, of the whole stack: 16 bytes, or 32 with an old key that is
+ * still honoured; -EINVAL. */
+int stack_fastopen_key(struct stack *st, const uint8_t *key, size_t len);
+size_t stack_fastopen_key_get(struct stack *st, uint8_t out[32]);
+/* TCP_SAVED_SYN: its length, 0 without; copied, and gone, if there is room. */
+int stack_saved_syn(struct stack *st, struct sock *so, void *buf, size_t room);
 /* IP_OPTIONS (ip(7)): at most 40 bytes, 0 for none; -EINVAL, -ENOBUFS. What is
  * read is also a source route that the peer's packets came along. */
 int stack_set_ip_options(struct stack *st, struct sock *so, const void *p,

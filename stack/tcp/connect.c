@@ -28,6 +28,8 @@ static void reset_tcb(struct stack *st, struct tcp_sock *tp) {
     tp->frto = tp->reo_more = tp->reo_persist = 0;
     tp->total_retrans = tp->dsack_segs = tp->oow_ms = 0;
     tp->soft_error = 0;
+    tp->tfo = tp->fo_reply = tp->fo_deferred = tp->fo_acked = false;
+    tp->fo_sent = 0;
     tp->ecn = tp->ecn_asked = tp->ecn_syn = TCP_ECN_OFF;
     tp->cwr = tp->ecn_cwr_due = tp->ecn_echo = tp->ecn_seen = false;
     tp->ecn_reflect = tp->ecn_third = tp->ecn_mute = false;
@@ -47,6 +49,8 @@ int tcp_connect(struct stack *st, struct sock *so, const struct endpoint *to) {
     struct tcp_sock *tp = tcp_of(so);
     if (!to) /* AF_UNSPEC: back to the beginning */
         return tcp_disconnect(st, tp);
+    if (tp->fo_deferred)
+        return -EISCONN;
     if (tp->connecting)
         return tcp_connect_again(st, tp);
     if (!TCP_IN(tp, CLOSE))
@@ -64,10 +68,15 @@ int tcp_connect(struct stack *st, struct sock *so, const struct endpoint *to) {
     tcp_start_numbers(st, tp, NULL);
     so->error = 0;
     tp->state = TCP_S_SYN_SENT;
+    COUNT(st, tcp_active_opens);
+    tp->fo_ask = tp->fo_ask || tp->fo_connect;
+    if (tp->fo_connect && tcp_fo_ready(st, tp)) {
+        tp->fo_deferred = true;
+        return 0;
+    }
     tp->connecting = true;
     tp->syn_due = true;
     tcp_mark_due(st, tp);
-    COUNT(st, tcp_active_opens);
     return -EINPROGRESS;
 }
 

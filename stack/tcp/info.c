@@ -13,6 +13,7 @@
 #define INFO_WSCALE 4
 #define INFO_ECN 8
 #define INFO_ECN_SEEN 16
+#define INFO_SYN_DATA 32
 
 /* Whole segments for so many bytes. */
 static uint32_t segments(uint32_t bytes, uint32_t mss) {
@@ -104,6 +105,7 @@ int stack_tcp_info(struct stack *st, struct sock *so,
         (uint8_t)((tp->ts_ok ? INFO_TIMESTAMPS : 0) |
                   (tp->sack_ok ? INFO_SACK : 0) |
                   (tp->ws_ok ? INFO_WSCALE : 0) | (tp->ecn ? INFO_ECN : 0) |
+                  (tp->fo_acked ? INFO_SYN_DATA : 0) |
                   (tp->ecn_seen ? INFO_ECN_SEEN : 0));
     out->snd_wscale = tp->ws_ok ? tp->snd_wscale : 0;
     out->rcv_wscale = tp->ws_ok ? tp->rcv_wscale : 0;

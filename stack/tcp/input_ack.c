@@ -20,14 +20,17 @@
  * the listener has no room for the new connection. */
 static enum tcp_step finish_handshake(struct stack *st, struct tcp_sock *tp,
                                       struct tcp_seg *seg) {
-    if (seg->h.ack != tp->iss + 1) {
+    bool fits = seg->h.ack == tp->iss + 1;
+    if (tp->tfo) /* some data may be acknowledged with it */
+        fits = seq_gt(seg->h.ack, tp->iss) && seq_leq(seg->h.ack, tp->snd_nxt);
+    if (!fits) {
         COUNT(st, tcp_bad_handshake_ack);
         tcp_reply_reset(st, seg);
         return TCP_STEP_DONE;
     }
     if (tp->parent && !tcp_child_established(st, tp))
         return TCP_STEP_DONE;
-    tp->snd_una = seg->h.ack;
+    tp->snd_una = tp->iss + 1;
     tp->snd_wnd = tp->max_snd_wnd = seg->wnd;
     tp->snd_wl1 = seg->seq;
     tp->snd_wl2 = seg->h.ack;

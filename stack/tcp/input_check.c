@@ -134,7 +134,7 @@ enum tcp_step tcp_step_sequence(struct stack *st, struct tcp_sock *tp,
 static int reset_error(const struct tcp_sock *tp) {
     if (TCP_IN(tp, CLOSE_WAIT))
         return EPIPE;
-    return TCP_IN(tp, SYN_RECV) ? ECONNREFUSED : ECONNRESET;
+    return TCP_IN(tp, SYN_RECV) && !tp->tfo ? ECONNREFUSED : ECONNRESET;
 }
 
 /* Second: RST. RFC 5961 section 3.2: only the exact next number resets; any

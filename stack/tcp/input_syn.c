@@ -9,14 +9,14 @@ void tcp_take_syn_options(struct stack *st, struct tcp_sock *tp,
     const struct tcp_opts *o = &seg->o;
     tp->peer_mss =
         o->mss ? (uint16_t)max_u32(o->mss, TCP_MSS_MIN) : TCP_MSS_DEFAULT;
-    tp->ws_ok = o->has_wscale;
+    tp->ws_ok = o->has_wscale && TUNED(st, WSCALE);
     if (tp->ws_ok) /* RFC 7323 section 2.3: at most 14 */
         tp->snd_wscale = (uint8_t)min_u32(o->wscale, 14);
     else
         tp->snd_wscale = tp->rcv_wscale = 0;
-    tp->sack_ok = o->sack_permitted;
-    tp->ts_ok = o->ts;
-    if (o->ts) {
+    tp->sack_ok = o->sack_permitted && TUNED(st, SACK);
+    tp->ts_ok = o->ts && TUNED(st, TIMESTAMPS);
+    if (tp->ts_ok) {
         tp->ts_recent = o->tsval;
         tp->ts_recent_ms = tcp_ms(st);
         tp->ts_valid = true;
@@ -73,13 +73,22 @@ static void half_open(struct stack *st, struct tcp_sock *tp,
     tcp_mark_due(st, tp);
 }
 
+/* The peer has n bytes of what our SYN took along; the rest is new data yet. */
+static void syn_data_acked(struct stack *st, struct tcp_sock *tp, uint32_t n) {
+    bufq_drop(st, &tp->sndq, n);
+    tp->snd_buf_seq += n;
+    tp->bytes_acked += n;
+    tp->fo_acked = n > 0;
+}
+
 /* Checks in the order of section 3.10.7.3: ACK, RST, (security,) SYN. Returns
  * NEXT when the connection is established and text may follow. */
 enum tcp_step tcp_input_syn_sent(struct stack *st, struct tcp_sock *tp,
                                  struct tcp_seg *seg) {
     uint16_t flags = seg->h.flags;
     if (flags & TCP_ACK) { /* first */
-        if (seg->h.ack != tp->iss + 1 || tp->snd_nxt == tp->iss) {
+        /* data that our SYN took along may be acknowledged with it */
+        if (seg->h.ack - tp->iss - 1 > tp->fo_sent || tp->snd_nxt == tp->iss) {
             half_open(st, tp, seg);
             return TCP_STEP_DONE;
         }
@@ -106,8 +115,10 @@ enum tcp_step tcp_input_syn_sent(struct stack *st, struct tcp_sock *tp,
         tcp_reply_reset(st, seg);
         return TCP_STEP_DONE;
     }
-    tp->snd_una = seg->h.ack;
+    syn_data_acked(st, tp, seg->h.ack - tp->iss - 1);
+    tp->snd_una = tp->snd_nxt = seg->h.ack;
     take_syn(st, tp, seg);
+    tcp_fo_take_synack(st, tp, seg);
     tcp_ecn_take_synack(tp, seg);
     tcp_rtt_on_ack(st, tp, seg);
     tcp_establish(st, tp);

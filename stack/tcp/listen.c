@@ -21,6 +21,8 @@
  * taken for such only for two minutes after a cookie was sent: a guess at other
  * times is worth nothing.
  */
+#include <string.h>
+
 #include "stack/repair.h"
 #include "stack/tcp/tcp.h"
 
@@ -31,6 +33,7 @@ struct tcp_listener {
     struct list syn_q, accept_q; /* tcp_sock.queue_link */
     uint32_t syn_n, accept_n;
     uint32_t backlog;
+    uint32_t tfo_n;     /* Fast Open children that wait for their ACK */
     uint32_t cookie_ms; /* when the last SYN cookie was sent; 0: never */
 };
 
@@ -100,6 +103,8 @@ void tcp_child_forget(struct tcp_sock *tp) {
         l->accept_n--;
     else
         l->syn_n--;
+    if (tp->tfo && TCP_IN(tp, SYN_RECV))
+        l->tfo_n--;
     list_remove(&tp->queue_link);
     tp->in_accept_q = false;
     tp->parent = NULL;
@@ -120,6 +125,10 @@ static void enqueue(struct stack *st, struct tcp_sock *tp) {
  * established but stays where it is, until data comes or time is up. */
 bool tcp_child_established(struct stack *st, struct tcp_sock *tp) {
     struct tcp_sock *lp = tp->parent;
+    if (tp->in_accept_q) { /* Fast Open: it is where it belongs */
+        lp->listener->tfo_n--;
+        return true;
+    }
     if (accept_full(lp->listener)) {
         COUNT(st, tcp_accept_full);
         if (TUNED(st, ABORT_ON_OVERFLOW))
@@ -202,6 +211,7 @@ static void inherit(struct tcp_sock *tp, const struct tcp_sock *lp) {
     tp->window_clamp = lp->window_clamp;
     tp->notsent_lowat = lp->notsent_lowat;
     tp->defer_accept = lp->defer_accept;
+    tp->fo_no_cookie = lp->fo_no_cookie;
     tp->cc = lp->cc;
     tp->pace_rate = lp->pace_rate;
 }
@@ -252,13 +262,61 @@ static void child_numbers(struct stack *st, struct tcp_sock *tp,
     tp->state = TCP_S_SYN_RECV;
 }
 
-/* SYN-RECEIVED, with a child. */
+/* TCP_SAVE_SYN: the headers of the SYN, from the network's or the link's on. */
+static void save_syn(struct stack *st, struct tcp_sock *tp, int how,
+                     const struct tcp_seg *seg) {
+    const struct rxpkt *rx = seg->rx;
+    const uint8_t *from = how == 2 && !rx->looped ? rx->frame : rx->l3;
+    size_t n = (size_t)(rx->l4 + seg->h.hdr_len - from);
+    if (n > sizeof(tp->saved_syn->headers))
+        return;
+    tp->saved_syn = mem_alloc(st, sizeof(*tp->saved_syn));
+    if (!tp->saved_syn) {
+        COUNT(st, tcp_no_memory);
+        return;
+    }
+    tp->saved_syn->len = (uint32_t)n;
+    memcpy(tp->saved_syn->headers, from, n);
+}
+
+void tcp_saved_syn_free(struct stack *st, struct tcp_sock *tp) {
+    if (tp->saved_syn)
+        mem_free(st, tp->saved_syn, sizeof(*tp->saved_syn));
+    tp->saved_syn = NULL;
+}
+
+/* stack.h: TCP_SAVED_SYN is read once (tcp(7)). */
+int stack_saved_syn(struct stack *st, struct sock *so, void *buf, size_t room) {
+    struct tcp_sock *tp = tcp_of(so);
+    if (so->kind != SOCK_TCP || !tp->saved_syn)
+        return 0;
+    int n = (int)tp->saved_syn->len;
+    if (room < (size_t)n)
+        return n;
+    memcpy(buf, tp->saved_syn->headers, (size_t)n);
+    tcp_saved_syn_free(st, tp);
+    return n;
+}
+
+/* SYN-RECEIVED, with a child; for a Fast Open one that is no bar. */
 static void start_child(struct stack *st, struct tcp_sock *tp,
                         struct tcp_seg *seg, const seq_t *iss) {
+    struct tcp_sock *lp = tp->parent;
+    struct tcp_listener *l = lp->listener;
+    enum tcp_fo fo = tcp_fo_listen(st, lp, seg, l->tfo_n);
     child_numbers(st, tp, seg, iss);
     tcp_ecn_take_syn(st, tp, seg);
+    if (lp->save_syn)
+        save_syn(st, tp, lp->save_syn, seg);
+    tp->fo_exp = seg->o.fo_exp;
+    tp->fo_reply = fo == TCP_FO_COOKIE || fo == TCP_FO_OPEN_RENEW;
     tp->syn_due = true;
     tcp_mark_due(st, tp);
+    if (fo < TCP_FO_OPEN)
+        return;
+    tcp_fo_open(st, tp, seg);
+    l->tfo_n++;
+    enqueue(st, tp);
 }
 
 /* SYN-RECEIVED without one: the SYN-ACK of a child that is forgotten again. */
@@ -378,6 +436,7 @@ void tcp_listen_input(struct stack *st, struct tcp_sock *lp,
 void tcp_listener_mend(struct tcp_sock *lp) {
     list_init(&lp->listener->syn_q);
     list_init(&lp->listener->accept_q);
+    lp->listener->tfo_n = 0;
     lp->listener->syn_n = lp->listener->accept_n = 0;
 }
 
@@ -391,6 +450,8 @@ void tcp_listener_readd(struct tcp_sock *tp) {
         return;
     }
     list_push_back(tp->in_accept_q ? &l->accept_q : &l->syn_q, &tp->queue_link);
+    if (tp->tfo && TCP_IN(tp, SYN_RECV))
+        l->tfo_n++;
     if (tp->in_accept_q)
         l->accept_n++;
     else

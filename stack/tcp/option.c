@@ -42,6 +42,34 @@ static int set_window_clamp(struct tcp_sock *tp, int64_t v) {
     return 0;
 }
 
+/* Fast Open's options: 0 or -errno, in Linux's order of checks. */
+static int set_fastopen(struct stack *st, struct tcp_sock *tp,
+                        enum stack_opt opt, int64_t v) {
+    bool closed = TCP_IN(tp, CLOSE);
+    bool flag = v == 0 || v == 1;
+    switch (opt) {
+    case STACK_OPT_FASTOPEN:
+        if (v < 0 || !(closed || TCP_IN(tp, LISTEN)))
+            return -EINVAL;
+        tp->fo_qlen = (uint16_t)min_u32((uint32_t)v, TCP_SOMAXCONN);
+        return 0;
+    case STACK_OPT_FASTOPEN_CONNECT:
+        if (!flag)
+            return -EINVAL;
+        if (!(TUNED(st, FASTOPEN) & 1))
+            return -EOPNOTSUPP;
+        if (!closed)
+            return -EINVAL;
+        tp->fo_connect = v != 0;
+        return 0;
+    default:
+        if (!flag || !(closed || TCP_IN(tp, LISTEN)))
+            return -EINVAL;
+        tp->fo_no_cookie = v != 0;
+        return 0;
+    }
+}
+
 /* Numbers with a range: 0 or -EINVAL. */
 static int set_ranged(struct stack *st, struct tcp_sock *tp, enum stack_opt opt,
                       int64_t v) {
@@ -77,6 +105,15 @@ static int set_ranged(struct stack *st, struct tcp_sock *tp, enum stack_opt opt,
             return -EINVAL;
         tp->user_timeout = (uint32_t)v;
         return 0;
+    case STACK_OPT_SAVE_SYN: /* tcp(7); 2: with the link-layer header */
+        if (v < 0 || v > 2)
+            return -EINVAL;
+        tp->save_syn = (uint8_t)v;
+        return 0;
+    case STACK_OPT_FASTOPEN:
+    case STACK_OPT_FASTOPEN_CONNECT:
+    case STACK_OPT_FASTOPEN_NO_COOKIE:
+        return set_fastopen(st, tp, opt, v);
     default:
         return -ENOPROTOOPT;
     }
@@ -152,7 +189,7 @@ static int64_t maxseg(const struct tcp_sock *tp) {
 static int get_queue(struct tcp_sock *tp, enum stack_opt opt, int64_t *v) {
     if (TCP_IN(tp, LISTEN))
         return -EINVAL;
-    bool open = !TCP_IN(tp, SYN_SENT) && !TCP_IN(tp, SYN_RECV);
+    bool open = TCP_IN(tp, CLOSE) || tcp_open(tp);
     switch (opt) {
     case STACK_OPT_INQ:
         *v = open ? tcp_readable_bytes(tp) : 0;
@@ -212,6 +249,18 @@ int tcp_getopt(struct stack *st, struct sock *so, enum stack_opt opt,
         return 0;
     case STACK_OPT_NOTSENT_LOWAT:
         *v = tp->notsent_lowat;
+        return 0;
+    case STACK_OPT_SAVE_SYN:
+        *v = tp->save_syn;
+        return 0;
+    case STACK_OPT_FASTOPEN:
+        *v = tp->fo_qlen;
+        return 0;
+    case STACK_OPT_FASTOPEN_CONNECT:
+        *v = tp->fo_connect;
+        return 0;
+    case STACK_OPT_FASTOPEN_NO_COOKIE:
+        *v = tp->fo_no_cookie;
         return 0;
     case STACK_OPT_INQ:
     case STACK_OPT_OUTQ:

@@ -69,8 +69,11 @@ static bool smaller_mss(struct stack *st, struct tcp_sock *tp) {
 static void output_syn(struct stack *st, struct tcp_sock *tp) {
     bool answer = TCP_IN(tp, SYN_RECV);
     tp->syn_due = false;
-    tcp_xmit(st, tp, tp->iss, 0, answer ? TCP_SYN | TCP_ACK : TCP_SYN);
-    tp->snd_nxt = tp->iss + 1;
+    uint32_t n = answer ? 0 : tcp_fo_syn_len(st, tp);
+    tcp_xmit(st, tp, tp->iss, n, answer ? TCP_SYN | TCP_ACK : TCP_SYN);
+    tp->snd_nxt = seq_max(tp->snd_nxt, tp->iss + 1);
+    if (tp->tfo) /* data may follow at once, and is counted from here */
+        tp->snd_una = seq_max(tp->snd_una, tp->iss + 1);
     if (!tp->retransmits) { /* Karn: only the first is timed */
         tp->rtt_timing = true;
         tp->rtt_seq = tp->iss + 1;
@@ -383,7 +386,8 @@ void tcp_output(struct stack *st, struct tcp_sock *tp) {
             output_syn(st, tp);
         else if (tp->ack_now && TCP_IN(tp, SYN_RECV))
             tcp_xmit_ack(st, tp);
-        return;
+        if (!tcp_open(tp))
+            return;
     }
     if (tp->probe_due)
         output_probe(st, tp);

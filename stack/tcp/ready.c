@@ -38,7 +38,9 @@ uint32_t tcp_ready(struct stack *st, struct sock *so) {
         r |= STACK_HUP;
     if (so->shut & 1)
         r |= STACK_IN | STACK_RDHUP;
-    if (!TCP_IN(tp, SYN_SENT) && !TCP_IN(tp, SYN_RECV)) {
+    if (tp->fo_deferred) /* the first write is what connects */
+        return r | STACK_OUT;
+    if (TCP_IN(tp, CLOSE) || tcp_open(tp)) {
         if (readable(tp))
             r |= STACK_IN;
         if ((so->shut & 2) || tcp_writable(tp))

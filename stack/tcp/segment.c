@@ -59,12 +59,13 @@ int tcp_xmit_raw(struct stack *st, const struct ip_tx *tx,
 static void syn_options(struct stack *st, const struct tcp_sock *tp,
                         bool answer, struct tcp_opts *o) {
     o->mss = tp->adv_mss;
-    o->sack_permitted = !answer || tp->sack_ok;
-    o->has_wscale = !answer || tp->ws_ok;
+    o->sack_permitted = answer ? tp->sack_ok : TUNED(st, SACK);
+    o->has_wscale = answer ? tp->ws_ok : TUNED(st, WSCALE);
     o->wscale = tp->rcv_wscale;
-    o->ts = !answer || tp->ts_ok;
+    o->ts = answer ? tp->ts_ok : TUNED(st, TIMESTAMPS);
     o->tsval = tcp_ts_now(st, tp->ts_offset);
     o->tsecr = answer ? tp->ts_recent : 0;
+    tcp_fo_option(st, tp, answer, o);
 }
 
 /* Options of any other segment. */
@@ -129,6 +130,8 @@ static void note_sent(struct stack *st, struct tcp_sock *tp, uint32_t len,
 static uint32_t attach(struct tcp_sock *tp, struct pkt *p, seq_t seq,
                        uint32_t len, uint32_t mss) {
     uint32_t got = 0;
+    if (seq == tp->iss) /* data in a SYN (RFC 7413): the SYN comes first */
+        seq++;
     int n = bufq_peek(&tp->sndq, seq - tp->snd_buf_seq, len, p->iov + 1,
                       PKT_MAX_IOV - 1, &got);
     p->niov = (uint8_t)n;

@@ -98,6 +98,7 @@ static void drop_protocol_state(struct stack *st, struct tcp_sock *tp) {
 void tcp_free(struct stack *st, struct tcp_sock *tp) {
     drop_protocol_state(st, tp);
     bufq_clear(st, &tp->rcvq);
+    tcp_saved_syn_free(st, tp);
     demux_remove(st, &st->sh->tcp, &tp->so);
     sock_free(st, &tp->so);
 }

@@ -67,6 +67,10 @@ enum tcp_frto { TCP_FRTO_OFF, TCP_FRTO_FIRST, TCP_FRTO_SECOND };
 /* What both ends agree on about ECN: nothing, RFC 3168, RFC 9768. */
 enum tcp_ecn { TCP_ECN_OFF, TCP_ECN_CLASSIC, TCP_ECN_ACC };
 
+/* What a SYN gets from a Fast Open listener: nothing of that; a cookie; a
+ * connection at once; the same and a new cookie. */
+enum tcp_fo { TCP_FO_NONE, TCP_FO_COOKIE, TCP_FO_OPEN, TCP_FO_OPEN_RENEW };
+
 /* The urgent byte of the peer: none; announced; here; read. */
 enum tcp_urg { TCP_URG_NONE, TCP_URG_NOTYET, TCP_URG_HERE, TCP_URG_READ };
 
@@ -115,6 +119,10 @@ struct bbr;          /* cc_bbr.c */
 struct tcp_reass;    /* reass.c */
 struct tcp_board;    /* sack.c */
 struct tcp_listener; /* listen.c */
+struct tcp_saved_syn {
+    uint32_t len;
+    uint8_t headers[120 + 14]; /* of the peer's SYN, TCP options included */
+};
 
 struct tcp_sock {
     struct sock so;              /* first */
@@ -125,6 +133,7 @@ struct tcp_sock {
     struct tcp_listener *listener;
     struct tcp_reass *reass;
     struct tcp_board *board;
+    struct tcp_saved_syn *saved_syn; /* listen.c */
     struct bufq sndq; /* [snd_buf_seq, ...): unacknowledged and unsent */
     struct bufq rcvq; /* [rcv_buf_seq, ...): in order, not yet read */
     struct timer rtx, dack, keep, cork_timer, pace;
@@ -142,6 +151,7 @@ struct tcp_sock {
     uint8_t bulk_in; /* a long segment came, this many short ones ago at most */
     uint8_t quickack; /* this many ACKs more are not delayed */
     uint8_t syncnt, keepcnt, defer_accept; /* options; 0: the default */
+    uint8_t save_syn;                      /* TCP_SAVE_SYN */
     uint8_t ecn, ecn_asked; /* enum tcp_ecn: agreed; our SYN asked for */
     uint8_t ecn_syn;        /* IP-ECN field of the peer's SYN or SYN-ACK */
     uint8_t ce_unsaid;      /* AccECN: marks seen since our last ACK */
@@ -182,6 +192,15 @@ struct tcp_sock {
     bool ecn_reflect : 1; /* AccECN: the next ACK is that of the SYN-ACK */
     bool ecn_third : 1;   /* AccECN: the next ACK may be such a one */
     bool ecn_mute : 1;    /* AccECN: marks would not be reported: no ECT */
+    /* Fast Open, see fastopen.c */
+    bool tfo : 1;          /* usable in SYN-RECEIVED */
+    bool fo_ask : 1;       /* our SYN has the option */
+    bool fo_reply : 1;     /* our SYN-ACK has a cookie */
+    bool fo_exp : 1;       /* in the experimental option */
+    bool fo_deferred : 1;  /* the SYN waits for the first write */
+    bool fo_acked : 1;     /* data in a SYN was acknowledged */
+    bool fo_connect : 1;   /* TCP_FASTOPEN_CONNECT */
+    bool fo_no_cookie : 1; /* TCP_FASTOPEN_NO_COOKIE */
     /* negotiated */
     bool ts_ok : 1, sack_ok : 1, ws_ok : 1;
     bool ts_valid : 1; /* ts_recent is set */
@@ -215,6 +234,8 @@ struct tcp_sock {
     uint16_t probe_len;         /* its payload... */
     seq_t probe_end;            /* ...and its end */
     uint32_t probe_ms;
+    uint16_t fo_sent; /* bytes that our SYN took along */
+    uint16_t fo_qlen; /* TCP_FASTOPEN */
     uint16_t peer_mss, mss_base, adv_mss, rcv_mss, user_mss;
     /* timestamps, RFC 7323 */
     uint32_t ts_offset, ts_recent, ts_recent_ms;
@@ -339,6 +360,10 @@ static inline bool tcp_synchronized(const struct tcp_sock *tp) {
 /* Is the peer a LAN, or a neighbour on this machine, away? */
 static inline bool tcp_near(const struct tcp_sock *tp) {
     return tp->min_rtt && tp->min_rtt < 1000;
+}
+/* May the program send and receive? */
+static inline bool tcp_open(const struct tcp_sock *tp) {
+    return tcp_synchronized(tp) || (tp->tfo && TCP_IN(tp, SYN_RECV));
 }
 static inline uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 static inline uint32_t max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }

@@ -262,6 +262,7 @@ uint32_t tcp_listen_queue(const struct tcp_sock *lp, uint32_t *backlog);
 /* The handshake of a child is complete. False: its listener has no room. */
 bool tcp_child_established(struct stack *st, struct tcp_sock *tp);
 void tcp_child_undefer(struct stack *st, struct tcp_sock *tp);
+void tcp_saved_syn_free(struct stack *st, struct tcp_sock *tp);
 /* Leave the listener's queues. */
 void tcp_child_forget(struct tcp_sock *tp);
 bool tcp_child_queued(const struct tcp_sock *tp);
@@ -275,6 +276,22 @@ uint16_t tcp_cookie_check(struct stack *st, const struct endpoint *local,
                           seq_t iss);
 uint32_t tcp_cookie_ts(const struct tcp_sock *tp, uint32_t now);
 bool tcp_cookie_options(uint32_t tsecr, struct tcp_opts *o);
+
+/* fastopen.c */
+enum tcp_fo tcp_fo_listen(struct stack *st, const struct tcp_sock *lp,
+                          const struct tcp_seg *seg, uint32_t waiting);
+void tcp_fo_open(struct stack *st, struct tcp_sock *tp,
+                 const struct tcp_seg *seg);
+bool tcp_fo_ready(struct stack *st, const struct tcp_sock *tp);
+uint32_t tcp_fo_room(struct stack *st, const struct tcp_sock *tp);
+uint32_t tcp_fo_syn_len(struct stack *st, struct tcp_sock *tp);
+void tcp_fo_option(struct stack *st, const struct tcp_sock *tp, bool answer,
+                   struct tcp_opts *o);
+void tcp_fo_take_synack(struct stack *st, struct tcp_sock *tp,
+                        const struct tcp_seg *seg);
+ssize_t tcp_fo_send(struct stack *st, struct tcp_sock *tp,
+                    const struct iovec *iov, int niov, size_t want,
+                    const struct stack_msg *m);
 
 /* timewait.c */
 void tcp_time_wait(struct stack *st, struct tcp_sock *tp);

@@ -24,6 +24,8 @@ int tcp_can_send(struct tcp_sock *tp) {
         return 0;
     case TCP_S_SYN_SENT:
     case TCP_S_SYN_RECV:
+        if (tcp_open(tp) || tp->fo_deferred)
+            return 0;
         tp->nospace = true;
         return -EAGAIN;
     default:
@@ -49,11 +51,13 @@ static void mark_urgent(struct tcp_sock *tp) {
 ssize_t tcp_send(struct stack *st, struct sock *so, const struct iovec *iov,
                  int niov, uint32_t flags, const struct stack_msg *m) {
     struct tcp_sock *tp = tcp_of(so);
-    (void)m; /* a stream has one peer: the address is ignored, as on Linux */
+    size_t want = iov_total(iov, niov);
+    /* a stream has one peer: else the address is ignored, as on Linux */
+    if (flags & STACK_MSG_FASTOPEN)
+        return tcp_fo_send(st, tp, iov, niov, want, m);
     int r = tcp_can_send(tp);
     if (r < 0)
         return r;
-    size_t want = iov_total(iov, niov);
     if (want == 0)
         return 0;
     uint32_t given = tcp_fuse_send(st, tp, iov, niov, want, flags);
@@ -78,6 +82,10 @@ ssize_t tcp_send(struct stack *st, struct sock *so, const struct iovec *iov,
     tp->more = (flags & STACK_MSG_MORE) != 0;
     if ((flags & STACK_MSG_OOB) && got == want)
         mark_urgent(tp);
+    if (tp->fo_deferred) { /* now the SYN may go, and take it along */
+        tp->fo_deferred = false;
+        tp->syn_due = tp->connecting = true;
+    }
     tcp_mark_due(st, tp);
     return (ssize_t)got;
 }

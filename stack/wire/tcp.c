@@ -14,7 +14,10 @@ enum {
     OPT_SACK_PERMITTED = 4,
     OPT_SACK = 5,
     OPT_TS = 8,
+    OPT_FASTOPEN = 34,
+    OPT_EXPERIMENT = 254, /* RFC 6994, with a 16-bit identifier */
 };
+#define FASTOPEN_ID 0xf989 /* RFC 7413 section 8 */
 
 /* The fixed part as it lies on the wire (RFC 9293, figure 1). */
 struct wire_tcp {
@@ -59,6 +62,17 @@ static bool parse_sack(const uint8_t *p, unsigned len, struct tcp_opts *o) {
     return true;
 }
 
+/* Fast Open: a cookie of 4 to 16 bytes, an even number, or none (RFC 7413
+ * section 4.1.1). Anything else is as if it was not there. */
+static bool parse_fastopen(const uint8_t *p, unsigned len, struct tcp_opts *o) {
+    if (len && (len < 4 || len > sizeof(o->fo_cookie) || len % 2))
+        return false;
+    o->fo = true;
+    o->fo_len = (uint8_t)len;
+    memcpy(o->fo_cookie, p, len);
+    return true;
+}
+
 /* One option; p points behind kind and length, len counts what is there.
  * False when the length does not fit the kind. */
 static bool parse_option(unsigned kind, const uint8_t *p, unsigned len,
@@ -88,6 +102,16 @@ static bool parse_option(unsigned kind, const uint8_t *p, unsigned len,
         o->ts = true;
         o->tsval = be32_get(be32_at(p));
         o->tsecr = be32_get(be32_at(p + 4));
+        return true;
+    case OPT_FASTOPEN:
+        parse_fastopen(p, len, o);
+        return true;
+    case OPT_EXPERIMENT:
+        if (len < 2 || (p[0] << 8 | p[1]) != FASTOPEN_ID) {
+            o->unknown = true;
+            return true;
+        }
+        o->fo_exp = parse_fastopen(p + 2, len - 2, o);
         return true;
     default: /* RFC 9293 MUST-6: ignore without error */
         o->unknown = true;
@@ -160,6 +184,8 @@ static unsigned fixed_opts_len(const struct tcp_opts *o) {
         n += 4;
     if (o->has_wscale)
         n += 4;
+    if (o->fo)
+        n += ((o->fo_exp ? 4u : 2u) + o->fo_len + 3) & ~3u;
     return n;
 }
 
@@ -196,6 +222,20 @@ static uint8_t *emit_ts(uint8_t *p, const struct tcp_opts *o) {
     return p;
 }
 
+/* Fast Open, padded behind. */
+static uint8_t *emit_fastopen(uint8_t *p, const struct tcp_opts *o) {
+    unsigned n = (o->fo_exp ? 4u : 2u) + o->fo_len;
+    *p++ = o->fo_exp ? OPT_EXPERIMENT : OPT_FASTOPEN;
+    *p++ = (uint8_t)n;
+    if (o->fo_exp)
+        p = put16(p, FASTOPEN_ID);
+    memcpy(p, o->fo_cookie, o->fo_len);
+    p += o->fo_len;
+    for (; n % 4; n++)
+        *p++ = OPT_NOP;
+    return p;
+}
+
 /* Options in the order most stacks use. Returns the end. */
 static uint8_t *emit_opts(uint8_t *p, const struct tcp_opts *o) {
     unsigned n = sack_fit(o);
@@ -208,6 +248,8 @@ static uint8_t *emit_opts(uint8_t *p, const struct tcp_opts *o) {
         *p++ = OPT_NOP, *p++ = OPT_WSCALE, *p++ = 3;
         *p++ = o->wscale;
     }
+    if (o->fo)
+        p = emit_fastopen(p, o);
     if (n) {
         *p++ = OPT_NOP, *p++ = OPT_NOP, *p++ = OPT_SACK;
         *p++ = (uint8_t)(2 + 8 * n);

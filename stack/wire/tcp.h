@@ -51,6 +51,9 @@ struct tcp_opts {
     bool sack_permitted;
     bool ts; /* tsval, tsecr are there */
     uint32_t tsval, tsecr;
+    bool fo, fo_exp;       /* Fast Open; in its experimental form (RFC 6994) */
+    uint8_t fo_len;        /* of the cookie; 0: one is asked for */
+    uint8_t fo_cookie[16]; /* RFC 7413 section 2 */
     uint8_t n_sack;
     struct tcp_sack sack[TCP_SACK_MAX];
     bool malformed; /* parse only: an option's length was a lie */

@@ -256,7 +256,8 @@ static void check_payload(struct run *r, struct flow *f,
         (file && file->strange_data))
         return;
     uint8_t *want = keep(p->data_len);
-    fill_pattern(want, p->tcp.seq - f->iss_live - 1, p->data_len);
+    uint32_t syn = (p->tcp.flags & TCP_SYN) != 0; /* comes before the data */
+    fill_pattern(want, p->tcp.seq + syn - f->iss_live - 1, p->data_len);
     CHECK(memcmp(want, p->data, p->data_len) == 0,
           "the payload is not what was written");
 }

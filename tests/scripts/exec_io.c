@@ -75,7 +75,8 @@ static uint32_t flags_of(struct run *r, int64_t flags) {
                {MSG_TRUNC, STACK_MSG_TRUNC},
                {MSG_MORE, STACK_MSG_MORE},
                {MSG_ERRQUEUE, STACK_MSG_ERRQUEUE},
-               {MSG_CONFIRM, STACK_MSG_CONFIRM}};
+               {MSG_CONFIRM, STACK_MSG_CONFIRM},
+               {MSG_FASTOPEN, STACK_MSG_FASTOPEN}};
     uint32_t out = 0;
     int64_t known = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_WAITALL;
     for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
@@ -102,6 +103,14 @@ static void fill(struct io *io, uint8_t *to, int64_t from, int64_t len) {
             from + i < io->data->num ? (uint8_t)io->data->text[from + i] : 0;
 }
 
+/* A blocking MSG_FASTOPEN waits for the handshake, too. */
+static int64_t connected(struct run *r, struct io *io, struct attempt *a) {
+    int e = stack_connect_result(r->w->st, io->f->so);
+    if (e == -EINPROGRESS)
+        return WOULD_BLOCK;
+    return e < 0 ? e : a->done;
+}
+
 /* A blocking stream takes everything, in as many attempts as needed. */
 int64_t call_send(struct run *r, struct attempt *a) {
     struct io io = arguments(r, a);
@@ -119,9 +128,23 @@ int64_t call_send(struct run *r, struct attempt *a) {
         m.has_peer = true;
         mp = &m;
     }
-    bool stream = stack_sock_type(io.f->so) == STACK_STREAM;
+    bool stream = stack_sock_type(io.f->so) == STACK_STREAM, opening = false;
     if (!stream)
         io.f->sent = 0;
+    if (flags & STACK_MSG_FASTOPEN && a->again)
+        flags &= ~STACK_MSG_FASTOPEN; /* connecting goes on */
+    else if (flags & STACK_MSG_FASTOPEN) {
+        r->cur = NULL;
+        opening = true;
+    }
+    if (flags & STACK_MSG_FASTOPEN && !m.has_peer && io.to) {
+        m.peer = (struct endpoint){.ip = ip_from_v4(r->w->peer_ip),
+                                   .port = BOUND_PORT};
+        m.has_peer = true;
+        mp = &m;
+    }
+    if (a->again && io.flags & MSG_FASTOPEN && left == 0)
+        return connected(r, &io, a); /* all is in the SYN, or behind it */
     uint8_t *buf = keep((size_t)left);
     fill(&io, buf, a->done, left);
     struct iovec iov = {buf, (size_t)left};
@@ -131,7 +154,8 @@ int64_t call_send(struct run *r, struct attempt *a) {
         io.f->sent += (uint64_t)n;
     }
     bool wait = !io.f->nonblock && !(io.flags & MSG_DONTWAIT);
-    if (stream && a->done < io.len && (n >= 0 || n == -EAGAIN) && wait)
+    bool later = n >= 0 || n == -EAGAIN || n == -EINPROGRESS;
+    if (stream && (a->done < io.len || opening) && later && wait)
         return WOULD_BLOCK;
     return a->done ? a->done : n;
 }

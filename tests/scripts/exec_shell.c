@@ -13,11 +13,8 @@
 static const struct {
     const char *name, *values;
 } settings[] = {
-    {"tcp_timestamps", "1"},
-    {"tcp_sack", "1"},
     {"tcp_dsack", "1"},
     {"tcp_fack", "0"},
-    {"tcp_window_scaling", "1"},
     {"tcp_reordering", "3"},
     {"tcp_early_retrans", "3 4"},
     {"tcp_recovery", "1"},
@@ -37,7 +34,6 @@ static const struct {
     {"tcp_pacing_ss_ratio", NULL},
     {"tcp_pacing_ca_ratio", NULL},
     {"tcp_no_metrics_save", NULL},
-    {"tcp_fastopen_key", NULL},
     {"tcp_autocorking", NULL},
     {"tcp_invalid_ratelimit", "500"},
     {"tcp_challenge_ack_limit", NULL},
@@ -66,6 +62,19 @@ static bool listed(const char *values, const char *v) {
     return false;
 }
 
+/* tcp_fastopen_key: four numbers in hexadecimal, each stored little-endian. */
+static void fastopen_key(struct run *r, const char *text) {
+    uint8_t key[16];
+    for (int i = 0; i < 16; i += 4) {
+        char *end;
+        unsigned long v = strtoul(text, &end, 16);
+        for (int j = 0; j < 4; j++)
+            key[i + j] = (uint8_t)(v >> (8 * j));
+        text = *end ? end + 1 : end;
+    }
+    stack_fastopen_key(r->w->st, key, sizeof(key));
+}
+
 /* Does the stack have it? Then it is set. */
 static bool tuned(struct run *r, const char *name, const char *v) {
     char text[100];
@@ -89,6 +98,10 @@ static void setting(struct run *r, char *word) {
         r->any_wscale = true;
     if (tuned(r, name, v))
         return;
+    if (strcmp(name, "tcp_fastopen_key") == 0) {
+        fastopen_key(r, v);
+        return;
+    }
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
         if (strcmp(settings[i].name, name) == 0) {
             if (strcmp(name, "tcp_congestion_control") == 0)
@@ -118,6 +131,8 @@ static void command(struct run *r, char *line) {
         return;
     if (strstr(first, "defaults.sh")) {
         r->any_wscale = true;
+        stack_tune(r->w->st, "tcp_ecn=0,tcp_fastopen=0x70403");
+        fastopen_key(r, "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4");
         return;
     }
     if (strcmp(first, "sysctl") == 0 || strstr(first, "set_sysctls")) {
