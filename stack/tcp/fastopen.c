@@ -79,8 +79,8 @@ int stack_fastopen_key(struct stack *st, const uint8_t *key, size_t len) {
 
 size_t stack_fastopen_key_get(struct stack *st, uint8_t out[32]) {
     const struct tcp_fastopen *fo = &st->sh->fastopen;
-    size_t len = fo->two_keys ? 32 : 16;
-    memcpy(out, fo->own_key ? fo->key[0] : st->sh->cookie_key, len);
+    size_t len = !fo->own_key ? 0 : fo->two_keys ? 32 : 16;
+    memcpy(out, fo->key, len); /* the stack's own key is nobody's business */
     return len;
 }
 
