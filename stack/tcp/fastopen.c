@@ -125,6 +125,7 @@ void tcp_fo_open(struct stack *st, struct tcp_sock *tp,
     tp->rcv_nxt += got;
     tp->rcv_adv = tp->rcv_nxt;
     tp->bytes_received += got;
+    tp->fo_acked = got > 0;
     tp->rcv_ms = tcp_ms(st);
     tp->cwnd = TCP_INIT_CWND * tcp_eff_mss(tp);
 }
@@ -233,7 +234,14 @@ ssize_t tcp_fo_send(struct stack *st, struct tcp_sock *tp,
     if (!m || !m->has_peer)
         return TCP_IN(tp, CLOSE) ? -EINVAL : -EISCONN;
     tp->fo_ask = true;
-    int r = stack_connect(st, &tp->so, &m->peer);
+    int r =
+        tp->fo_deferred ? -EINPROGRESS : stack_connect(st, &tp->so, &m->peer);
+    if (tp->fo_deferred) { /* TCP_FASTOPEN_CONNECT, and this is the first write */
+        tp->fo_deferred = false;
+        tp->syn_due = tp->connecting = true;
+        tcp_mark_due(st, tp);
+        r = -EINPROGRESS;
+    }
     if (r != -EINPROGRESS || !tcp_fo_ready(st, tp))
         return r;
     uint32_t room = tcp_fo_room(st, tp);

@@ -198,7 +198,7 @@ struct tcp_sock {
     bool fo_reply : 1;     /* our SYN-ACK has a cookie */
     bool fo_exp : 1;       /* in the experimental option */
     bool fo_deferred : 1;  /* the SYN waits for the first write */
-    bool fo_acked : 1;     /* data in a SYN was acknowledged */
+    bool fo_acked : 1;     /* data came, or was acknowledged, with a SYN */
     bool fo_connect : 1;   /* TCP_FASTOPEN_CONNECT */
     bool fo_no_cookie : 1; /* TCP_FASTOPEN_NO_COOKIE */
     /* negotiated */

@@ -42,6 +42,7 @@ struct flow {
     uint32_t iss_live, iss_script;
     bool has_irs;
     uint32_t irs;
+    bool relative; /* see struct run */
     bool ts_known;
     uint32_t ts_script, ts_live; /* of the first timestamp sent */
     nstime_t ts_at;
@@ -75,6 +76,9 @@ struct run {
     int64_t tolerance; /* us */
     int64_t tick;      /* us per TSval tick to be checked; 0: do not check */
     int64_t last;      /* us: what relative times count from */
+    /* Numbers of all but SYNs count from the SYN, as packetdrill has it; only in
+     * scripts that use its defaults.sh, since ours write the real ones. */
+    bool relative;
     bool cubic;        /* else NewReno, as packetdrill's defaults.sh sets */
     bool any_wscale;   /* window scale is whatever the buffers make it */
     bool strict;       /* packets left over at the end are a failure */

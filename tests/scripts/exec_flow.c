@@ -7,6 +7,7 @@ struct flow *flow_new(struct run *r, uint16_t lport, uint16_t rport) {
     struct flow *f = keep(sizeof(*f));
     f->lport = lport;
     f->rport = rport;
+    f->relative = r->relative;
     f->next = r->flows;
     r->flows = f;
     r->cur = f;
@@ -43,12 +44,14 @@ struct flow *flow_for_inbound(struct run *r, const struct spec *p) {
 
 /* Our sequence numbers: from the script's to the wire's. */
 uint32_t flow_to_live(const struct flow *f, uint32_t seq) {
-    return f->has_iss ? seq - f->iss_script + f->iss_live : seq;
+    uint32_t base = f->relative ? 0 : f->iss_script;
+    return f->has_iss ? seq - base + f->iss_live : seq;
 }
 
 /* And back. */
 uint32_t flow_to_script(const struct flow *f, uint32_t seq) {
-    return f->has_iss ? seq - f->iss_live + f->iss_script : seq;
+    uint32_t base = f->relative ? 0 : f->iss_script;
+    return f->has_iss ? seq - f->iss_live + base : seq;
 }
 
 /* The descriptor of a connection; NULL: none (not accepted, closed). */

@@ -120,9 +120,11 @@ static void inject_tcp(struct run *r, const struct spec *p) {
     uint8_t opts[TCP_OPTS_MAX + 4] = {0};
     unsigned n = encode_opts(r, f, p, opts), hl = TCP_HDR_MIN + n;
     note_syn(f, p);
+    bool counts = f->relative && f->has_irs && !(p->flags & TCP_SYN);
+    uint32_t seq = p->seq + (counts ? f->irs : 0);
     struct tcp_hdr h = {.sport = f->rport,
                         .dport = f->lport,
-                        .seq = p->seq,
+                        .seq = seq,
                         .ack = p->has_ack ? flow_to_live(f, p->ack) : 0,
                         .flags = p->flags,
                         .wnd = p->win,
@@ -131,7 +133,7 @@ static void inject_tcp(struct run *r, const struct spec *p) {
     l4[12] = (uint8_t)((hl / 4) << 4 | (l4[12] & 0x0f));
     memcpy(l4 + TCP_HDR_MIN, opts, n);
     uint32_t first = f->irs + 1;
-    fill_pattern(l4 + hl, p->flags & TCP_SYN ? 0 : p->seq - first, p->len);
+    fill_pattern(l4 + hl, p->flags & TCP_SYN ? 0 : seq - first, p->len);
     tcp_set_csum(l4, world_csum(r->w->peer_ip, r->w->our_ip, IP_PROTO_TCP, l4,
                                 hl + p->len));
     send_ip(r, p, IP_PROTO_TCP, r->w->peer_ip, l4, hl + p->len);
