@@ -46,6 +46,13 @@ void tcp_cwv_idle(struct stack *st, struct tcp_sock *tp, uint32_t mss) {
     tp->cwv_ms = tcp_ms(st);
 }
 
+/* May cwnd grow with this ACK? When it was the limit; in slow start also when
+ * half of it was in use (RFC 7661 section 4.3, pipeACK >= cwnd / 2; as Linux). */
+bool tcp_cwv_valid(const struct tcp_sock *tp, uint32_t acked) {
+    uint32_t used = max_u32(tp->cwv_used, tcp_flight(tp) + acked);
+    return tp->cwnd_limited || (tp->cwnd < tp->ssthresh && tp->cwnd / 2 < used);
+}
+
 /* All that may leave has left, and cwnd was the limit or not. */
 void tcp_cwv_sent(struct stack *st, struct tcp_sock *tp, uint32_t mss) {
     uint32_t flight = tcp_flight(tp), least = TCP_INIT_CWND * mss;

@@ -315,7 +315,7 @@ void tcp_recovery_ack(struct stack *st, struct tcp_sock *tp,
     /* RFC 5681 section 3.1: growth, but not by ACKs of a fast recovery, and not
      * when something else than cwnd held us back (RFC 7661 section 4.1) */
     bool hold = fast || tp->frto == TCP_FRTO_SECOND;
-    if (acked && tp->cwnd_limited && !hold && tcp_cc(tp)->acked)
+    if (acked && tcp_cwv_valid(tp, acked) && !hold && tcp_cc(tp)->acked)
         tcp_cc(tp)->acked(tp, acked, tcp_smss(tp), st->now);
     if (tp->ca_state == TCP_CA_OPEN &&
         (again || tcp_board_bytes(tp) || tcp_board_lost(tp)))

@@ -206,6 +206,7 @@ void tcp_pace_sent(struct stack *st, struct tcp_sock *tp, uint32_t n);
 
 /* cwv.c: a window that is not used does not last */
 void tcp_cwv_idle(struct stack *st, struct tcp_sock *tp, uint32_t mss);
+bool tcp_cwv_valid(const struct tcp_sock *tp, uint32_t acked);
 void tcp_cwv_sent(struct stack *st, struct tcp_sock *tp, uint32_t mss);
 
 /* frto.c: time-outs that were needless */

@@ -79,9 +79,9 @@ struct run {
     /* Numbers of all but SYNs count from the SYN, as packetdrill has it; only in
      * scripts that use its defaults.sh, since ours write the real ones. */
     bool relative;
-    bool cubic;        /* else NewReno, as packetdrill's defaults.sh sets */
-    bool any_wscale;   /* window scale is whatever the buffers make it */
-    bool strict;       /* packets left over at the end are a failure */
+    bool cubic;      /* else NewReno, as packetdrill's defaults.sh sets */
+    bool any_wscale; /* window scale is whatever the buffers make it */
+    bool strict;     /* packets left over at the end are a failure */
     bool verbose;
     bool is_pending;
     struct attempt pending;
