@@ -121,6 +121,8 @@ static void note_sent(struct stack *st, struct tcp_sock *tp, uint32_t len,
     if (!len)
         return;
     tp->data_out += segs;
+    if (TUNED(st, START_QUICKACKS) && tcp_ms(st) - tp->rcv_ms < TCP_DACK_MS)
+        tp->quickack = 0; /* a conversation: answers take ACKs along */
     tp->bytes_sent += len;
     tp->snd_ms = tcp_ms(st);
 }

@@ -77,8 +77,10 @@ enum tcp_urg { TCP_URG_NONE, TCP_URG_NOTYET, TCP_URG_HERE, TCP_URG_READ };
 /* Times, as Linux has them. */
 #define TCP_RTO_MIN_US 200000u /* RFC 6298 2.4 says 1 s; Linux 200 ms */
 #define TCP_RTO_MAX_US 120000000u
-#define TCP_RTO_INIT_US 1000000u    /* RFC 6298 2.1 */
-#define TCP_DACK_NS (40 * MSEC)     /* RFC 9293 SHLD-18: less than 500 ms */
+#define TCP_RTO_INIT_US 1000000u /* RFC 6298 2.1 */
+#define TCP_DACK_MS 40u
+#define TCP_DACK_NS                                                            \
+    (TCP_DACK_MS * MSEC)            /* RFC 9293 SHLD-18: less than 500 ms */
 #define TCP_PTO_SLACK_NS (2 * MSEC) /* RFC 8985 7.2, as Linux */
 #define TCP_PTO_DACK_NS (200 * MSEC)
 #define TCP_QUICKACKS 8 /* ACKs not delayed after a silence */

@@ -109,6 +109,9 @@ void tcp_ack_policy(struct stack *st, struct tcp_sock *tp,
         tp->rcv_mss = (uint16_t)min_u32(size, tp->adv_mss);
     if (starts_again(st, tp))
         tp->quickack = (uint8_t)max_u32(tp->quickack, TCP_QUICKACKS);
+    if (tp->bytes_received == taken) /* the first data, as Linux */
+        tp->quickack = (uint8_t)max_u32(tp->quickack,
+                                        (uint32_t)TUNED(st, START_QUICKACKS));
     uint32_t pending = tp->rcv_nxt - tp->last_ack_sent;
     uint32_t bulk = min_u32(TCP_ACK_BULK, tcp_rcv_limit(tp) / 4);
     if (pending >= bulk && pending >= 2u * tp->rcv_mss) {

@@ -130,8 +130,9 @@ static void command(struct run *r, char *line) {
     if (!first)
         return;
     if (strstr(first, "defaults.sh")) {
-        r->any_wscale = r->relative = true;
-        stack_tune(r->w->st, "tcp_ecn=0,tcp_fastopen=0x70403");
+        r->any_wscale = r->relative = r->cubic = true;
+        stack_tune(r->w->st,
+                   "tcp_ecn=0,tcp_fastopen=0x70403,tcp_start_quickacks=16");
         fastopen_key(r, "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4");
         return;
     }
