@@ -410,11 +410,8 @@ static ssize_t send_opening(int fd, struct patience *p, struct file *f,
         r = destination(f, h, m);
     if (r < 0)
         return r;
-    if (m->has_peer && !f->placed &&
-        (ip_is_any(&m->peer.ip) || policy_address(&m->peer) == POLICY_KERNEL)) {
-        r = file_to_kernel(fd, f);
-        return r < 0 ? r : IO_KERNEL;
-    }
+    if (m->has_peer && (r = policy_apply(fd, f, RULE_TO, &m->peer)))
+        return r;
     ssize_t n = stack_send(self.st, f->so, h->msg_iov, niov,
                            flags | STACK_MSG_FASTOPEN, m);
     if (n >= 0 || n == -EINPROGRESS)

@@ -149,6 +149,8 @@ static void command(struct run *r, char *line) {
 /* Commands end with a line or a semicolon. */
 void run_shell(struct run *r, const char *text) {
     char *all = keep_text(text, strlen(text)), *save;
+    for (char *p = all; (p = strstr(p, "\\\n"));)
+        p[0] = p[1] = ' ';
     for (char *line = strtok_r(all, "\n;", &save); line;
          line = strtok_r(NULL, "\n;", &save))
         command(r, line);

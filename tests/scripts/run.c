@@ -91,7 +91,8 @@ _Noreturn static void child(const char *file, bool verbose, bool strict,
     setvbuf(stdout, NULL, _IOLBF, 0);
     r->verbose = verbose;
     r->strict = strict;
-    alarm(60); /* of real time; a script takes milliseconds */
+    r->any_wscale = !strict; /* depends on the largest buffer */
+    alarm(60);               /* of real time; a script takes milliseconds */
     r->script = parse_file(file, why, sizeof(why));
     if (!r->script) {
         bool known = !strstr(why, "unsupported: ");
