@@ -50,7 +50,7 @@
 #define ARP_RETRY SECOND /* RFC 1122 section 2.3.2.1: 1 a second */
 #define ARP_TRIES 3
 #define ARP_DEFEND (10 * SECOND) /* RFC 5227: DEFEND_INTERVAL */
-#define HELD_PACKETS 64          /* waiting for one neighbour */
+#define HELD_BYTES 212992u       /* waiting for one neighbour (Linux) */
 #define HELD_TOTAL (1u << 20)    /* bytes waiting for all */
 
 enum neighbour_state { ASKING, KNOWN, PROBING };
@@ -64,8 +64,8 @@ struct neighbour {
     uint8_t tries; /* requests sent in this state */
     bool doubted;  /* MAC changed by hearsay: ask at the next use */
     nstime_t confirmed;
-    struct list held; /* struct held */
-    unsigned n_held;
+    struct list held;   /* struct held */
+    uint32_t held_cost; /* of all of them, held_cost() */
 };
 
 /* A packet that waits: IP header and all. */
@@ -96,14 +96,26 @@ static void held_free(struct stack *st, struct held *h) {
 _Static_assert(offsetof(struct held, data) >= sizeof(struct mem_later),
                "mem_free_later leaves data[] alone");
 
+/* What Linux would charge its unres_qlen_bytes for a packet of len bytes (its
+ * truesize): bookkeeping, and data with headroom and trailer rounded up to a
+ * power of two; of large ones pages. So as many may wait as there: about 90 of
+ * 1000 bytes, 270 small ones. */
+static uint32_t held_cost(uint32_t len) {
+    uint32_t room = 512;
+    while (room < len + 384 && room < 4096)
+        room *= 2;
+    return 256 + (room < len + 384 ? len + 384 : room);
+}
+
 /* The packet that has waited longest, out of the line; NULL if none waits.
  * The caller frees or sends it. */
 static struct held *held_pop(struct neighbour *n) {
     struct list_node *l = list_pop_front(&n->held);
     if (!l)
         return NULL;
-    n->n_held--;
-    return container_of(l, struct held, link);
+    struct held *h = container_of(l, struct held, link);
+    n->held_cost -= held_cost(h->len);
+    return h;
 }
 
 /* Copy p and let it wait; the oldest makes place (RFC 1122 section 2.3.2.2
@@ -112,8 +124,9 @@ static void hold(struct stack *st, struct neighbour *n, const struct pkt *p) {
     struct arp_table *t = &st->sh->arp;
     uint32_t hdr = pkt_hdr_len(p), len = pkt_len(p);
     uint32_t size = (uint32_t)sizeof(struct held) + len;
-    while (n->n_held &&
-           (n->n_held >= HELD_PACKETS || t->held_bytes + size > HELD_TOTAL)) {
+    uint32_t cost = held_cost(len);
+    while (!list_empty(&n->held) && (n->held_cost + cost > HELD_BYTES ||
+                                     t->held_bytes + size > HELD_TOTAL)) {
         COUNT(st, drop_arp_held);
         held_free(st, held_pop(n));
     }
@@ -132,7 +145,7 @@ static void hold(struct stack *st, struct neighbour *n, const struct pkt *p) {
     }
     t->held_bytes += size;
     list_push_back(&n->held, &h->link);
-    n->n_held++;
+    n->held_cost += cost;
 }
 
 /* Send what waited, now that the MAC is known. */
@@ -297,10 +310,11 @@ static void give_up(struct stack *st, struct neighbour *n) {
                            .offender = st->sh->routes.addr};
     struct list_node *l;
     struct list held;
+    route_gateway_dead(st, &n->ip);
     list_init(&held);
     while ((l = list_pop_front(&n->held)))
         list_push_back(&held, l);
-    n->n_held = 0;
+    n->held_cost = 0;
     neighbour_free(st, n);
     COUNT(st, arp_failed);
     while ((l = list_pop_front(&held))) {

@@ -178,6 +178,20 @@ static void echo_input(struct stack *st, const struct rxpkt *rx,
         tx_flush(st);
 }
 
+/* A better first hop for what is quoted, if it is our gateway who says so. */
+static void redirect_input(struct stack *st, const struct rxpkt *rx,
+                           const struct icmp_hdr *h) {
+    struct ipv4_hdr q;
+    if (!check_quote(st, h, &q))
+        return;
+    struct ip_addr dst = ip_from_v4(q.dst), gateway = ip_from_v4(h->gateway);
+    if (TUNED(st, REDIRECTS) && h->code <= ICMP_REDIRECT_CODES &&
+        route_redirect(st, &rx->src, &dst, &gateway))
+        COUNT(st, icmp_redirects_taken);
+    else
+        COUNT(st, icmp_redirects_refused);
+}
+
 /* Dispatch by type (RFC 1122 section 3.2.2: unknown types are silently
  * dropped; timestamp and address mask requests may be, and are). */
 void icmp_input(struct stack *st, const struct rxpkt *rx) {
@@ -193,7 +207,9 @@ void icmp_input(struct stack *st, const struct rxpkt *rx) {
     }
     if (h.type == ICMP_ECHO)
         echo_input(st, rx, &h);
-    else if (h.type == ICMP_REDIRECT || h.type == ICMP_SOURCE_QUENCH)
+    else if (h.type == ICMP_REDIRECT)
+        redirect_input(st, rx, &h);
+    else if (h.type == ICMP_SOURCE_QUENCH)
         COUNT(st, icmp_ignored);
     else if (icmp_is_error(h.type))
         error_input(st, rx, &h);

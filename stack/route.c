@@ -4,6 +4,10 @@
  * goes to the gateway. The table is kept longest prefix first, so that the
  * first match is the best. 127/8 is ours too: packets to it turn round in
  * loop.c and never reach the wire (RFC 1122 section 3.2.1.3 (g)).
+ *
+ * Redirects (RFC 1122 section 3.2.2.2) are kept apart, for single hosts, for five
+ * minutes or until the new gateway is found dead (section 3.3.1.4): the table is
+ * what was configured.
  */
 #include "stack/route.h"
 
@@ -14,6 +18,8 @@
 
 /* IPv4 prefixes count from here in the 128-bit form (RFC 4291, 2.5.5.2). */
 #define V4_BITS 96
+#define REDIRECT_TIME                                                          \
+    (300ull * 1000 * 1000 * 1000) /* Linux's ip_rt_gc_timeout */
 
 /* Do a and b agree in their first `bits` bits? */
 static bool prefix_match(const struct ip_addr *a, const struct ip_addr *b,
@@ -90,6 +96,43 @@ int route_init(struct stack *st, const struct ip_addr *addr, uint8_t len,
     return rc;
 }
 
+/* What was told about dst and still holds; NULL: nothing. */
+static struct redirect *redirected(struct stack *st,
+                                   const struct ip_addr *dst) {
+    struct route_table *t = &st->sh->routes;
+    for (unsigned i = 0; t->next_redirect && i < ROUTE_REDIRECTS; i++)
+        if (t->redirect[i].expires > st->now &&
+            ip_equal(&t->redirect[i].dst, dst))
+            return &t->redirect[i];
+    return NULL;
+}
+
+/* Only the present first hop may say so, and only name a host of our link
+ * (RFC 1122 section 3.2.2.2). */
+bool route_redirect(struct stack *st, const struct ip_addr *from,
+                    const struct ip_addr *dst, const struct ip_addr *gateway) {
+    struct route_table *t = &st->sh->routes;
+    struct ip_addr hop;
+    bool fits = prefix_match(gateway, &t->addr, V4_BITS + t->prefix_len) &&
+                usable(gateway) && !stack_is_local(st, gateway) &&
+                !route_is_broadcast(st, gateway);
+    if (!fits || route_lookup(st, dst, &hop) < 0 || !ip_equal(&hop, from) ||
+        ip_equal(&hop, dst))
+        return false;
+    struct redirect *r = redirected(st, dst);
+    if (!r)
+        r = &t->redirect[t->next_redirect++ % ROUTE_REDIRECTS];
+    *r = (struct redirect){*dst, *gateway, st->now + REDIRECT_TIME};
+    return true;
+}
+
+void route_gateway_dead(struct stack *st, const struct ip_addr *gateway) {
+    struct route_table *t = &st->sh->routes;
+    for (unsigned i = 0; i < ROUTE_REDIRECTS; i++)
+        if (ip_equal(&t->redirect[i].gateway, gateway))
+            t->redirect[i].expires = 0;
+}
+
 /* First match is longest match. Broadcast and group addresses are not looked
  * for here: they need no neighbour (ip.c). */
 int route_lookup(struct stack *st, const struct ip_addr *dst,
@@ -100,6 +143,10 @@ int route_lookup(struct stack *st, const struct ip_addr *dst,
         if (!prefix_match(dst, &r->dst, r->len))
             continue;
         *next_hop = ip_is_any(&r->gateway) ? *dst : r->gateway;
+        const struct redirect *better =
+            ip_is_any(&r->gateway) ? NULL : redirected(st, dst);
+        if (better)
+            *next_hop = better->gateway;
         return 0;
     }
     return -ENETUNREACH;

@@ -51,6 +51,9 @@ bool icmp_parse(const uint8_t *l4, uint32_t len, struct icmp_hdr *h) {
         h->mtu = (uint16_t)(w.rest[2] << 8 | w.rest[3]);
     if (w.type == ICMP_PARAM_PROBLEM)
         h->pointer = w.rest[0];
+    if (w.type == ICMP_REDIRECT)
+        h->gateway = (uint32_t)w.rest[0] << 24 | (uint32_t)w.rest[1] << 16 |
+                     (uint32_t)w.rest[2] << 8 | w.rest[3];
     return true;
 }
 
@@ -64,6 +67,9 @@ void icmp_emit(uint8_t *buf, const struct icmp_hdr *h) {
         w.rest[2] = (uint8_t)(h->mtu >> 8), w.rest[3] = (uint8_t)h->mtu;
     } else if (h->type == ICMP_PARAM_PROBLEM) {
         w.rest[0] = h->pointer;
+    } else if (h->type == ICMP_REDIRECT) {
+        for (int i = 0; i < 4; i++)
+            w.rest[i] = (uint8_t)(h->gateway >> (24 - 8 * i));
     }
     memcpy(buf, &w, sizeof(w));
 }

@@ -25,6 +25,8 @@ enum {
     ICMP_UNREACH_SRCROUTE = 5,
     ICMP_UNREACH_CODES = 16,
 };
+#define ICMP_REDIRECT_CODES                                                    \
+    3 /* net, host, and both for a TOS: all for a host */
 /* Codes of ICMP_TIME_EXCEEDED */
 enum { ICMP_TIME_TTL = 0, ICMP_TIME_REASSEMBLY = 1 };
 
@@ -33,6 +35,7 @@ struct icmp_hdr {
     /* The second word, by type; all are zero where they do not apply. */
     uint16_t id, seq; /* echo and its reply */
     uint16_t mtu;     /* unreachable, fragmentation needed (RFC 1191, 4) */
+    uint32_t gateway; /* redirect (RFC 792), host order */
     uint8_t pointer;  /* parameter problem */
     /* Parse only: what follows the header. Errors: the quoted datagram,
      * without the extensions of RFC 4884. */

@@ -35,6 +35,7 @@ static const struct {
     {"tcp_pacing_ca_ratio", NULL},
     {"tcp_no_metrics_save", NULL},
     {"tcp_autocorking", NULL},
+    {"tcp_fastopen_blackhole_timeout_sec", NULL},
     {"tcp_invalid_ratelimit", "500"},
     {"tcp_challenge_ack_limit", NULL},
     {"tcp_rmem", NULL},

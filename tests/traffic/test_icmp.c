@@ -168,7 +168,8 @@ Test(icmp, other_errors) {
         stack_getopt(w->st, so, STACK_OPT_ERROR, &err);
         cr_assert_eq(err, t[i].err, "type %u", t[i].type);
     }
-    cr_assert_eq(counter(w, icmp_ignored), 3);
+    cr_assert_eq(counter(w, icmp_ignored), 2);
+    cr_assert_eq(counter(w, icmp_redirects_refused), 1);
     wire_close(w, so);
     wire_end(w);
 }
@@ -330,4 +331,52 @@ Test(icmp, rate_limit) {
     while (wire_pending(w))
         expect_icmp(w, ICMP_UNREACHABLE, ICMP_UNREACH_PORT);
     wire_end(w);
+}
+
+/* The gateway tells of another one; packets that follow go there. */
+static void redirect(struct wire *w, uint32_t from, uint32_t to,
+                     const struct got *g) {
+    struct icmp_hdr h = {.type = ICMP_REDIRECT, .code = 1, .gateway = to};
+    wire_icmp_about(w, from, h, g, 8);
+}
+
+/* RFC 1122 section 3.2.2.2: believed from the first hop, about a host of the
+ * link, for five minutes or until that is found dead. */
+Test(icmp, redirect) {
+    struct wire *w = wire_new(NULL);
+    struct sock *so = wire_socket(w, STACK_DGRAM, OUR_PORT);
+    wire_meet(w, GATEWAY_IP, GATEWAY_MAC);
+    wire_meet(w, OTHER_IP, OTHER_MAC);
+    wire_sendto(w, so, FAR_IP, PEER_PORT, "x", 1);
+    struct dgram far = {.dst = FAR_IP, .data = "x", .len = 1};
+    const struct got *g = expect_udp(w, far);
+    cr_assert_arr_eq(g->eth.dst, GATEWAY_MAC, 6);
+    redirect(w, PEER_IP, OTHER_IP, g);  /* not the first hop */
+    redirect(w, GATEWAY_IP, FAR_IP, g); /* not on the link */
+    redirect(w, GATEWAY_IP, OUR_IP, g); /* ourselves */
+    cr_assert_eq(counter(w, icmp_redirects_refused), 3);
+    redirect(w, GATEWAY_IP, OTHER_IP, g);
+    cr_assert_eq(counter(w, icmp_redirects_taken), 1);
+    wire_sendto(w, so, FAR_IP, PEER_PORT, "x", 1);
+    cr_assert_arr_eq(expect_udp(w, far)->eth.dst, OTHER_MAC, 6);
+    wire_run(w, 301 * SEC);
+    wire_meet(w, GATEWAY_IP, GATEWAY_MAC);
+    while (take(w))
+        ;
+    wire_sendto(w, so, FAR_IP, PEER_PORT, "x", 1);
+    cr_assert_arr_eq(expect_udp(w, far)->eth.dst, GATEWAY_MAC, 6);
+    wire_drop(w);
+}
+
+/* accept_redirects=0. */
+Test(icmp, redirect_refused) {
+    struct wire *w = wire_new(NULL);
+    struct sock *so = wire_socket(w, STACK_DGRAM, OUR_PORT);
+    stack_tune(w->st, "accept_redirects=0");
+    wire_meet(w, GATEWAY_IP, GATEWAY_MAC);
+    wire_sendto(w, so, FAR_IP, PEER_PORT, "x", 1);
+    struct dgram far = {.dst = FAR_IP, .data = "x", .len = 1};
+    redirect(w, GATEWAY_IP, OTHER_IP, expect_udp(w, far));
+    cr_assert_eq(counter(w, icmp_redirects_refused), 1);
+    wire_drop(w);
 }
