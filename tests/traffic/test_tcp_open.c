@@ -565,3 +565,27 @@ Test(tcp_open, to_itself) {
     cr_assert_not(stack_each_sock(w->st, &cursor, &i), "state %u", i.tcp.state);
     wire_end(w);
 }
+
+/* tcp(7), TCP_SAVE_SYN: the headers of the SYN, read once; with 2 from the link
+ * layer on. */
+Test(tcp_open, saved_syn) {
+    for (int how = 0; how <= 2; how++) {
+        struct conn c = {.w = wire_new(NULL), .wnd = 65535};
+        uint8_t buf[200];
+        uint8_t *ip = buf + (how == 2 ? ETH_HDR_LEN : 0);
+        int len = how ? IPV4_HDR_MIN + TCP_HDR_MIN + (int)(ip - buf) : 0;
+        wire_meet(c.w, PEER_IP, PEER_MAC);
+        c.listener = wire_socket(c.w, STACK_STREAM, OUR_PORT);
+        stack_setopt(c.w->st, c.listener, STACK_OPT_SAVE_SYN, how);
+        CALL(c.w, stack_listen(c.w->st, c.listener, 1));
+        from_peer(&c, TCP_SYN, 0, 0, 0);
+        c.iss = take(c.w)->tcp.seq;
+        from_peer(&c, TCP_ACK, 1, 1, 0);
+        CALL(c.w, stack_accept(c.w->st, c.listener, &c.so));
+        cr_assert_eq(stack_saved_syn(c.w->st, c.so, buf, 10), len);
+        cr_assert_eq(stack_saved_syn(c.w->st, c.so, buf, 200), len);
+        cr_assert(!how || (ip[0] == 0x45 && ip[20 + 13] == TCP_SYN));
+        cr_assert_eq(stack_saved_syn(c.w->st, c.so, buf, 200), 0);
+        wire_drop(c.w);
+    }
+}

@@ -161,3 +161,17 @@ Test(tcp_route, refused) {
     cr_assert_eq(stack_counters(c.w->st)->drop_ip_source_route, 2);
     wire_drop(c.w);
 }
+
+/* MAY-10, MAY-11: record route and timestamps are options like others. */
+Test(tcp_route, record) {
+    struct conn c = {.w = wire_new(NULL), .wnd = 65535};
+    static const uint8_t both[] = {7,  11, 4, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+                                   68, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    wire_meet(c.w, PEER_IP, PEER_MAC);
+    c.so = wire_socket(c.w, STACK_STREAM, OUR_PORT);
+    cr_assert_eq(stack_set_ip_options(c.w->st, c.so, both, sizeof(both)), 0);
+    struct endpoint to = wire_at(PEER_IP, PEER_PORT);
+    CALL(c.w, stack_connect(c.w->st, c.so, &to));
+    expect_route(&c, TCP_SYN, PEER_IP, both, sizeof(both));
+    wire_drop(c.w);
+}
