@@ -420,7 +420,7 @@ static ssize_t send_opening(int fd, struct patience *p, struct file *f,
         return n;
     size_t sent = n > 0 ? (size_t)n : 0;
     while ((r = stack_connect_result(self.st, f->so)) == -EINPROGRESS) {
-        r = be_patient(p, f, STACK_OUT);
+        r = be_patient(p, f, STACK_OUT, NULL);
         if (r < 0)
             return sent ? (ssize_t)sent : r;
     }
