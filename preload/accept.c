@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "preload/batch.h"
 #include "preload/addr.h"
 #include "preload/io.h"
 #include "preload/twin.h"
@@ -141,14 +142,18 @@ static int accept_common(int fd, struct sockaddr *addr, socklen_t *len,
 /* accept(2): nothing is inherited but what lies in the protocol; O_NONBLOCK
  * and close-on-exec start cleared. */
 EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len) {
-    if (!sock_file(fd))
+    if (!sock_file(fd)) {
+        batch_before_sleep();
         return real.accept(fd, addr, len);
+    }
     RETURN(accept_common(fd, addr, len, 0));
 }
 
 /* accept4(2): SOCK_NONBLOCK and SOCK_CLOEXEC, any other flag is EINVAL. */
 EXPORT int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags) {
-    if (!sock_file(fd))
+    if (!sock_file(fd)) {
+        batch_before_sleep();
         return real.accept4(fd, addr, len, flags);
+    }
     RETURN(accept_common(fd, addr, len, flags));
 }

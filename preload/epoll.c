@@ -26,6 +26,7 @@
 #include <pthread.h>
 #include <sys/epoll.h>
 
+#include "preload/batch.h"
 #include "preload/multi.h"
 
 #define STACK_BATCH 128   /* stack events of one call */
@@ -352,6 +353,7 @@ static int wait_mixed(int ep, struct epoll_event *ev, int max,
     share_enter();
     int r = wait_set(ep, ev, max, deadline, mask);
     share_leave();
+    batch_open(r);
     if (r == -EINTR)
         pthread_testcancel();
     return r;
@@ -388,6 +390,7 @@ static int wait_kernel(int ep, struct epoll_event *ev, int max,
     if (waiters)
         __atomic_fetch_add(waiters, 1, __ATOMIC_SEQ_CST);
     int n = 0;
+    batch_before_sleep();
     *mixed = has_stack_items(ep); /* looked at after being counted */
     if (!*mixed)
         n = t->ns ? real.epoll_pwait2(ep, ev, max, t->ts, mask)

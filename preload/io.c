@@ -25,6 +25,7 @@
 #include <signal.h>
 
 #include "preload/addr.h"
+#include "preload/batch.h"
 #include "preload/msg.h"
 #include "preload/policy.h"
 #include "preload/share/relay.h"
@@ -122,6 +123,8 @@ static int be_patient(struct patience *p, struct file *f, uint32_t events,
         if (p->drained)
             return -EAGAIN;
         p->drained = true;
+        if (batch_knows_empty())
+            return -EAGAIN;
         wait_drain_into(place);
         return 0;
     }
@@ -310,7 +313,8 @@ ssize_t io_recv(int fd, const struct iovec *iov, int niov, int flags,
                     ? recv_stream(&p, f, iov, niov, flags, im)
                     : recv_once(&p, f, iov, niov, recv_flags(flags),
                                 im ? &im->m : NULL);
-    section_leave(f);
+    file_put(f);
+    batch_leave(-1);
     return r;
 }
 
@@ -465,7 +469,11 @@ ssize_t io_send(int fd, const struct msghdr *h, int flags) {
         relay_sync(f);
     bool stream = sock_is_stream(f);
     ssize_t r = send_locked(fd, f, h, flags);
-    section_leave(f);
+    file_put(f);
+    if (stream && r > 0)
+        batch_leave(r);
+    else
+        share_leave();
     if (r == -EPIPE && stream && !(flags & MSG_NOSIGNAL))
         sys_tgkill((pid_t)sys_getpid(), (pid_t)sys_gettid(), SIGPIPE);
     return r;

@@ -19,6 +19,7 @@
  *
  * A wait without any descriptor of ours goes to the C library unseen.
  */
+#include "preload/batch.h"
 #include "preload/multi.h"
 
 #include <pthread.h>
@@ -307,20 +308,26 @@ static int poll_mixed(struct pollfd *fds, nfds_t n, nstime_t deadline,
     struct multi m = {fds, (unsigned)n, false, deadline, mask};
     if (user_writable(fds, n * sizeof(*fds)) < 0)
         return -EFAULT;
-    return multi_wait(&m);
+    int r = multi_wait(&m);
+    batch_open(r);
+    return r;
 }
 
 EXPORT int poll(struct pollfd *fds, nfds_t n, int timeout) {
-    if (!multi_ours(fds, n))
+    if (!multi_ours(fds, n)) {
+        batch_before_sleep();
         return real.poll(fds, n, timeout);
+    }
     RETURN(poll_mixed(fds, n, deadline_ms(timeout), NULL));
 }
 
 EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
                  const sigset_t *mask) {
     nstime_t deadline;
-    if (!multi_ours(fds, n))
+    if (!multi_ours(fds, n)) {
+        batch_before_sleep();
         return real.ppoll(fds, n, timeout, mask);
+    }
     int r = deadline_timespec(timeout, &deadline);
     if (r == 0)
         r = poll_mixed(fds, n, deadline, mask);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "preload/batch.h"
 #include "preload/addr.h"
 #include "preload/msg.h"
 #include "preload/rights.h"
@@ -29,15 +30,19 @@ static ssize_t recv_plain(int fd, void *buf, size_t n, int flags) {
 
 /* recv(2). A receive of no bytes still waits for some on a stream. */
 EXPORT ssize_t recv(int fd, void *buf, size_t n, int flags) {
-    if (!sock_file(fd))
+    if (!sock_file(fd)) {
+        batch_before_sleep();
         return real.recv(fd, buf, n, flags);
+    }
     return recv_plain(fd, buf, n, flags);
 }
 
 /* A read of nothing returns 0 at once (unlike recv). */
 EXPORT ssize_t read(int fd, void *buf, size_t n) {
-    if (!sock_file(fd))
+    if (!sock_file(fd)) {
+        batch_before_sleep();
         return real.read(fd, buf, n);
+    }
     if (n == 0)
         return 0;
     return recv_plain(fd, buf, n, 0);
@@ -45,8 +50,10 @@ EXPORT ssize_t read(int fd, void *buf, size_t n) {
 
 /* readv(2): room for nothing returns 0 at once, as read. */
 EXPORT ssize_t readv(int fd, const struct iovec *iov, int n) {
-    if (!sock_file(fd))
+    if (!sock_file(fd)) {
+        batch_before_sleep();
         return real.readv(fd, iov, n);
+    }
     ssize_t r = iov_check(iov, n, -EINVAL);
     RETURN(r <= 0 ? r : io_recv(fd, iov, n, 0, NULL));
 }
@@ -54,8 +61,10 @@ EXPORT ssize_t readv(int fd, const struct iovec *iov, int n) {
 /* recvfrom(2). A stream has no addresses to tell: *len becomes 0. */
 EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags,
                         struct sockaddr *addr, socklen_t *len) {
-    if (!sock_file(fd))
+    if (!sock_file(fd)) {
+        batch_before_sleep();
         return real.recvfrom(fd, buf, n, flags, addr, len);
+    }
     if (!addr)
         return recv_plain(fd, buf, n, flags);
     struct io_msg im = {0};
@@ -100,6 +109,7 @@ static ssize_t recv_one(int fd, struct msghdr *h, int flags) {
 /* recvmsg(2). */
 EXPORT ssize_t recvmsg(int fd, struct msghdr *h, int flags) {
     if (!sock_file(fd)) {
+        batch_before_sleep();
         ssize_t got = real.recvmsg(fd, h, flags);
         if (got >= 0 && h->msg_controllen)
             rights_arrived(h);

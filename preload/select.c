@@ -9,6 +9,7 @@
  * select's time-out comes back with what is left of it, as Linux does and
  * programs have come to expect; pselect's does not.
  */
+#include "preload/batch.h"
 #include "preload/multi.h"
 
 #include <pthread.h>
@@ -145,8 +146,10 @@ EXPORT int select(int n, fd_set *rd, fd_set *wr, fd_set *ex,
                      (unsigned long *)wr, (unsigned long *)ex};
     bool ours = false;
     int count = sets_there(&s) ? count_fds(&s, &ours) : 0;
-    if (!ours)
+    if (!ours) {
+        batch_before_sleep();
         return real.select(n, rd, wr, ex, timeout);
+    }
     nstime_t deadline = NSTIME_NEVER;
     if (timeout) {
         /* Microseconds may be a million and more here, as in the C library. */
@@ -172,8 +175,10 @@ EXPORT int pselect(int n, fd_set *rd, fd_set *wr, fd_set *ex,
                      (unsigned long *)wr, (unsigned long *)ex};
     bool ours = false;
     int count = sets_there(&s) ? count_fds(&s, &ours) : 0;
-    if (!ours)
+    if (!ours) {
+        batch_before_sleep();
         return real.pselect(n, rd, wr, ex, timeout, mask);
+    }
     nstime_t deadline;
     int r = deadline_timespec(timeout, &deadline);
     if (r == 0)

@@ -49,4 +49,6 @@ void preload_service_stop(void) {
     running = false;
 }
 
+bool preload_service_runs(void) { return running; }
+
 void preload_service_forked(void) { running = false; }

@@ -319,7 +319,20 @@ void stack_flush(struct stack *st) {
     st->sh->busy = NULL; /* whoever dies from here on spoils no socket */
 }
 
+/* Frames point into the arena and cannot wait; sockets in the list of due ones
+ * can. */
+bool stack_flush_later(struct stack *st) {
+    struct shared *sh = st->sh;
+    if (st->tx_n || !list_empty(&sh->loop))
+        stack_flush(st);
+    else
+        mem_free_now(st);
+    return !list_empty(&sh->tcp_due);
+}
+
 /* ---- time and frames in ---------------------------------------------- */
+
+nstime_t stack_time(const struct stack *st) { return st->now; }
 
 /* All sharers see one clock, which only goes forward. */
 void stack_now(struct stack *st, nstime_t now) {

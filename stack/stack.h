@@ -128,6 +128,13 @@ int stack_poll_lazy(struct stack *st, unsigned budget, bool *left);
 /* Send what the calls since the last flush produced. */
 void stack_flush(struct stack *st);
 
+/* In place of a flush: what TCP has to send may wait for the next one, by
+ * anybody; the rest is sent. True when something waits. */
+bool stack_flush_later(struct stack *st);
+
+/* The time of the last stack_now. */
+nstime_t stack_time(const struct stack *st);
+
 /* When must stack_poll be called although no frame arrived? Includes the
  * netio's own deadline. NSTIME_NEVER: nothing is due. */
 nstime_t stack_deadline(struct stack *st);

@@ -127,13 +127,13 @@ static void ring_all(struct rings *r) {
     r->n = 0;
 }
 
-void share_leave(void) {
+/* The end of a section whose output has been seen to. */
+static void leave(void) {
     struct share *sh = self.sh;
     struct rings rings = {.n = 0};
     struct waiter *w;
     struct sleeper *s;
 
-    stack_flush(self.st);
     while ((w = stack_next_wake(self.st)) != NULL)
         ring_later(&rings, container_of(w, struct sleeper, w));
     if ((s = sh->successor) != NULL) {
@@ -159,4 +159,21 @@ void share_leave(void) {
         share_leave_hook();
     if (__builtin_expect(share_async, 0) && !share_inside)
         share_async_hook(true);
+}
+
+void share_leave(void) {
+    stack_flush(self.st);
+    leave();
+}
+
+/* Somebody who watches sleeps until a frame comes; with nobody there, a
+ * service thread is about to look. */
+bool share_leave_later(void) {
+    bool owed = false;
+    if (self.sh->watcher)
+        stack_flush(self.st);
+    else
+        owed = stack_flush_later(self.st);
+    leave();
+    return owed;
 }

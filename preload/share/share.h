@@ -77,7 +77,7 @@ struct share {
     struct sleeper *watcher;   /* NULL: nobody */
     struct sleeper *successor; /* was given the watch: ring at leave */
     nstime_t watch_until;      /* when the watcher wakes by itself */
-    uint64_t watch_seq;        /* changes with each new watcher */
+    uint64_t watch_seq;        /* changes when the interface is looked after */
     uint64_t watch_turns;      /* ...and with each turn at it */
     nstime_t looked;           /* last look at the other processes */
     struct list sleepers;      /* every sleeping thread */
@@ -179,6 +179,9 @@ void share_part(void);
 void share_enter(void);
 /* Flush, unlock, ring whoever is to be woken. */
 void share_leave(void);
+/* The same, but what TCP has to send may wait for the next flush by anybody,
+ * as long as a service thread is sure to come soon. True when it does. */
+bool share_leave_later(void);
 /* The process is about to lose its threads (exit, exec): from now on no other
  * thread of it gets into a section, and none is in one when this returns. They
  * wait, but not for ever. Outside the section. */

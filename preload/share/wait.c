@@ -23,7 +23,8 @@
  * its successor directly, and rings it. With nobody dozing the watch is free,
  * and a service thread (or the keeper) is woken, but not each time: after
  * being woken it first naps 2 ms, and goes on napping while the watch keeps
- * changing hands, or others use the stack while it watches: a thread that sends
+ * changing hands, a thread too busy to sleep looks at the interface itself, or
+ * others use the stack while it watches: a thread that sends
  * reads the ACKs itself when it needs them, and to process each of them on
  * another processor only makes the two fight for the lock. A busy program
  * therefore pays one futex wake per 2 ms for having its connections served

@@ -104,6 +104,9 @@ void wait_take_in(struct sleeper *s);
 /* Where the thread that is asleep wants its bytes; or NULL. */
 extern __thread struct stack_place *wait_placing
     __attribute__((tls_model("initial-exec")));
+/* Was the interface seen empty by this process, at most `ago` ns before this
+ * section began? */
+bool wait_empty(nstime_t ago);
 
 /* Do frames come one by one? Then a sleep finds the next as soon as a look. */
 bool wait_sparse(void);

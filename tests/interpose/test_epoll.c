@@ -350,6 +350,61 @@ static void failures(void) {
     close(fd), close(ep);
 }
 
+/* The echo of one byte on fd, which must have come while we were away. */
+static void echoed(int fd, const char *while_) {
+    char c = 0;
+    printf("%s: ", while_);
+    SHOW(recv(fd, &c, 1, MSG_DONTWAIT));
+}
+
+/* Answers given amid a turn of the event loop leave also when the program then
+ * does something else for long. */
+static void amid_a_turn(void) {
+    enum { N = 8 };
+    int fd[N], p[2], ep = (int)NEED(epoll_create1(0)), n = 0;
+    struct epoll_event e[N];
+    struct pollfd none = {.fd = -1};
+    char c;
+    section("amid a turn");
+    NEED(pipe(p));
+    for (int i = 0; i < N; i++) {
+        fd[i] = tcp_to(P_ECHO);
+        ctl(ep, EPOLL_CTL_ADD, fd[i], EPOLLIN, (uint32_t)i);
+        NEED(write(fd[i], "a", 1));
+    }
+    for (int tries = 0; n < N && tries < 100; tries++) {
+        sleep_ms(20);
+        n = epoll_wait(ep, e, N, 1000);
+    }
+    printf("%d ready\n", n);
+    NEED(read(fd[0], &c, 1));
+    NEED(write(fd[0], "b", 1));
+    sleep_ms(100);
+    echoed(fd[0], "sleeping");
+    NEED(epoll_wait(ep, e, N, 1000));
+    NEED(write(fd[0], "c", 1));
+    for (long until = now_ms() + 100; now_ms() < until;)
+        ;
+    echoed(fd[0], "computing");
+    NEED(epoll_wait(ep, e, N, 1000));
+    NEED(write(fd[0], "d", 1));
+    NEED(poll(&none, 1, 100));
+    echoed(fd[0], "polling nothing");
+    NEED(epoll_wait(ep, e, N, 1000));
+    NEED(write(fd[0], "e", 1));
+    if (fork() == 0) {
+        sleep_ms(100);
+        NEED(write(p[1], "x", 1));
+        _exit(0);
+    }
+    NEED(read(p[0], &c, 1));
+    echoed(fd[0], "reading a pipe");
+    wait(NULL);
+    for (int i = 0; i < N; i++)
+        close(fd[i]);
+    close(ep), close(p[0]), close(p[1]);
+}
+
 int main(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     changed_while_waiting(); /* first: the sets are older than the stack */
@@ -361,5 +416,6 @@ int main(void) {
     copies();
     timeouts();
     failures();
+    amid_a_turn();
     return 0;
 }
