@@ -39,7 +39,7 @@ if(TARGET libstack)
     COMMAND ${CMAKE_SOURCE_DIR}/tests/interpose/run --build ${CMAKE_BINARY_DIR})
   set_tests_properties(interpose PROPERTIES RUN_SERIAL TRUE TIMEOUT 900)
   foreach(group transfer iperf server wire errors routed badlink quiet
-      setup demo attack handed contract
+      setup demo attack opening handed contract
       policy)
     add_test(NAME e2e_${group}
       COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/${group}.sh)

@@ -177,6 +177,7 @@ bool lean_open(const struct settings *s, struct share_new *out) {
         !is_plain(&f) || is_kernels(&s->addr))
         return false;
     memset(cfg, 0, sizeof(*cfg));
+    cfg->tune = s->tune;
     own_mac(f.mac, &s->addr, cfg->mac);
     cfg->mtu = f.mtu;
     cfg->addr = s->addr;

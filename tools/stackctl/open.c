@@ -71,6 +71,7 @@ void device_describe(const struct settings *s, const struct setup_result *res,
     out->cfg.addr = res->addr;
     out->cfg.prefix_len = res->prefix_len;
     out->cfg.gateway = res->gateway;
+    out->cfg.tune = s->tune;
 }
 
 /* One message, with the packet socket if there is one. */
