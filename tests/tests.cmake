@@ -108,6 +108,18 @@ if(TARGET testlib)
   target_link_libraries(kill PRIVATE testlib share PkgConfig::CRITERION)
   add_test(NAME kills COMMAND kill)
   set_tests_properties(kills PROPERTIES TIMEOUT 400)
+  # Threads of one process, for ThreadSanitizer, which Criterion cannot take.
+  add_executable(race tests/unit/race.c)
+  target_link_libraries(race PRIVATE share)
+  add_test(NAME race COMMAND race)
+endif()
+if(TARGET libstack)
+  add_executable(cost tests/e2e/cost.c)
+  target_link_libraries(cost PRIVATE dl)
+  add_test(NAME e2e_cost COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/cost.sh)
+  set_tests_properties(e2e_cost PROPERTIES
+    ENVIRONMENT "BUILD=${CMAKE_BINARY_DIR}" SKIP_RETURN_CODE 77
+    LABELS e2e RUN_SERIAL TRUE TIMEOUT 300)
 endif()
 
 # ---- options: the table is complete and tests/OPTIONS.md says what it says ---

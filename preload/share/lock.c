@@ -111,7 +111,7 @@ static bool take_if_free(struct lock *l, bool *died, uint32_t waiters) {
                                      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
         return false;
     *died = (v & FUTEX_OWNER_DIED) != 0;
-    l->taken++;
+    __atomic_store_n(&l->taken, l->taken + 1, __ATOMIC_RELAXED);
     return true;
 }
 
@@ -148,7 +148,9 @@ bool lock_try(struct lock *l, bool *died) {
  * Then perhaps it is stopped. */
 static uint32_t set_going(struct lock *l, uint32_t v, uint64_t taken) {
     uint32_t tid = v & FUTEX_TID_MASK;
-    bool still = l->taken == taken && (l->word & FUTEX_TID_MASK) == tid;
+    uint64_t now = __atomic_load_n(&l->taken, __ATOMIC_RELAXED);
+    uint32_t word = __atomic_load_n(&l->word, __ATOMIC_RELAXED);
+    bool still = now == taken && (word & FUTEX_TID_MASK) == tid;
     return still && lock_stuck && lock_stuck(l, tid) ? tid : 0;
 }
 
@@ -157,7 +159,7 @@ static uint32_t take_asleep(struct lock *l, bool *died) {
     struct timespec limit = {0, LIMIT_NS};
     uint32_t going = 0;
     for (unsigned lost = 0;; lost++) {
-        uint64_t taken = l->taken;
+        uint64_t taken = __atomic_load_n(&l->taken, __ATOMIC_RELAXED);
         uint32_t v = __atomic_load_n(&l->word, __ATOMIC_RELAXED);
         if (lost >= LOSSES)
             __atomic_store_n(&l->starving, my_tid, __ATOMIC_RELAXED);
@@ -185,7 +187,8 @@ bool lock_take(struct lock *l) {
     bool died = false;
     if (!my_tid)
         learn_thread();
-    if (__builtin_expect(l->starving != 0, 0))
+    if (__builtin_expect(__atomic_load_n(&l->starving, __ATOMIC_RELAXED) != 0,
+                         0))
         step_aside(l);
     set_pending(l);
     for (int i = 0; i < SPINS; i++) {
@@ -195,7 +198,7 @@ bool lock_take(struct lock *l) {
     }
     uint32_t going = take_asleep(l, &died);
     l->contended++;
-    if (l->starving == my_tid)
+    if (__atomic_load_n(&l->starving, __ATOMIC_RELAXED) == my_tid)
         no_longer_starving(l);
     if (going && lock_unstuck)
         lock_unstuck(going);

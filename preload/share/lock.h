@@ -32,6 +32,9 @@ extern bool (*lock_stuck)(struct lock *l, uint32_t tid);
 extern void (*lock_unstuck)(uint32_t tid);
 /* Threads of this process that ever wanted the lock. */
 unsigned lock_threads(void);
+static inline uint32_t lock_owner(const struct lock *l) {
+    return __atomic_load_n(&l->word, __ATOMIC_RELAXED) & LOCK_TID;
+}
 /* Did its holder die, and nobody has taken it since? */
 bool lock_orphaned(const struct lock *l);
 /* In the child of a fork: forget what was learnt about the thread. */

@@ -112,7 +112,7 @@ struct rings {
 };
 
 static void ring_later(struct rings *r, struct sleeper *s) {
-    if (!s->asleep || s->rung)
+    if (!s->asleep || __atomic_load_n(&s->rung, __ATOMIC_SEQ_CST))
         return;
     if (r->n == sizeof(r->who) / sizeof(r->who[0])) {
         sleeper_ring(s);

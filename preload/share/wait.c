@@ -76,10 +76,12 @@ struct sleeper *sleeper_get(void) {
                           : stack_alloc(self.st, sizeof(*s));
     if (!s)
         return NULL;
-    memset(s, 0, sizeof(*s));
+    memset(s, 0, offsetof(struct sleeper, bell));
+    __atomic_store_n(&s->bell, -1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&s->spinning, false, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&s->rung, 0, __ATOMIC_SEQ_CST);
     s->pid = own_pid();
-    s->tid = (int32_t)(self.sh->lock.word & FUTEX_TID_MASK); /* we hold it */
-    s->bell = -1;
+    s->tid = (int32_t)lock_owner(&sh->lock); /* we hold it */
     list_push_back(&sh->sleepers, &s->link);
     return s;
 }
@@ -88,7 +90,7 @@ static void bell_put(struct sleeper *s) {
     if (s->bell < 0)
         return;
     self.sh->bells_used &= ~(1u << s->bell);
-    s->bell = -1;
+    __atomic_store_n(&s->bell, -1, __ATOMIC_SEQ_CST);
 }
 
 /* A bell may have been left rung by its last owner: one look too many. */
@@ -99,7 +101,7 @@ static bool bell_get(struct sleeper *s) {
     uint32_t free = ~sh->bells_used & ((1u << SHARE_GUARD_BELL) - 1);
     if (!free)
         return false;
-    s->bell = (int8_t)__builtin_ctz(free);
+    __atomic_store_n(&s->bell, (int8_t)__builtin_ctz(free), __ATOMIC_SEQ_CST);
     sh->bells_used |= 1u << s->bell;
     return true;
 }

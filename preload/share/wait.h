@@ -14,7 +14,6 @@ struct sleeper {
     struct file *pin; /* a file this thread is using */
     struct bufq loan; /* bytes in the hands of this thread (stack.h) */
     int32_t pid, tid;
-    int8_t bell;    /* index of an eventfd, or -1: futex */
     bool service;   /* a service thread or keeper: may be robbed */
     bool asleep;    /* between giving the lock up and taking it again */
     bool polling;   /* asleep on the interface, watcher or robbed */
@@ -22,9 +21,12 @@ struct sleeper {
     bool restless;  /* returns after each turn, fired or not */
     bool suspect;   /* did not do its turn (stopped?): until it wakes */
     bool late;      /* seen asleep although fired: its ring may be lost */
-    bool spinning;  /* asleep, but looks at rung all the time (spin.c) */
     nstime_t until; /* ...and when that sleep ends by itself */
-    uint32_t rung;  /* futex word */
+    /* Last: late rings look at these even when the sleeper has gone and is
+     * used again, so they are set atomically. */
+    _Alignas(8) int8_t bell; /* index of an eventfd, or -1: futex */
+    bool spinning; /* asleep, but looks at rung all the time (spin.c) */
+    uint32_t rung; /* futex word */
 };
 
 /* A sleeper for one wait; lock held. NULL: arena full. */
