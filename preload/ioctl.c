@@ -53,6 +53,17 @@ static void put_ip(struct sockaddr *sa, uint32_t v4) {
     memcpy(sa, &ss, addr_make(4, &ep, &ss));
 }
 
+/* Ask the kernel, as an AF_INET socket would. */
+static int ask_kernel(unsigned long req, void *arg) {
+    int k = (int)sys_socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (k < 0)
+        return k;
+    self.sh->count.kernel_call++;
+    int r = (int)sys_ioctl(k, req, arg);
+    sys_close(k);
+    return r;
+}
+
 /* An interface question about the stack's own device; 1: not one of ours. */
 static int own_link(unsigned long req, struct ifreq *ifr) {
     struct stack_link link;
@@ -81,19 +92,39 @@ static int own_link(unsigned long req, struct ifreq *ifr) {
     case SIOCGIFMTU:
         ifr->ifr_mtu = (int)link.mtu;
         return 0;
+    case SIOCSIFADDR: /* the launcher has set it up, for good */
+    case SIOCSIFNETMASK:
+    case SIOCSIFBRDADDR:
+    case SIOCSIFHWADDR:
+    case SIOCSIFMTU:
+        return -EPERM;
+    case SIOCETHTOOL:
+        return -EOPNOTSUPP;
     }
     return 1;
 }
 
-/* Ask the kernel, as an AF_INET socket would. */
-static int ask_kernel(unsigned long req, void *arg) {
-    int k = (int)sys_socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (k < 0)
-        return k;
-    self.sh->count.kernel_call++;
-    int r = (int)sys_ioctl(k, req, arg);
-    sys_close(k);
-    return r;
+/* SIOCGIFCONF: the kernel's devices with addresses, and ours. Without a buffer
+ * the length is asked for (netdevice(7)). */
+static int interfaces(struct ifconf *user) {
+    struct ifconf conf;
+    struct stack_link link;
+    struct ifreq own = {0};
+    int r = user_read(&conf, user, sizeof(conf));
+    int room = conf.ifc_len;
+    if (r == 0)
+        r = ask_kernel(SIOCGIFCONF, &conf);
+    if (r < 0)
+        return r;
+    stack_link_info(self.st, &link);
+    memcpy(own.ifr_name, preload_settings()->dev, IFNAMSIZ - 1);
+    put_ip(&own.ifr_addr, ip_to_v4(&link.addr));
+    int end = conf.ifc_len + (int)sizeof(own);
+    if (conf.ifc_buf && end <= room)
+        r = user_write(conf.ifc_buf + conf.ifc_len, &own, sizeof(own));
+    if (!conf.ifc_buf || end <= room)
+        conf.ifc_len = end;
+    return r < 0 ? r : user_write(user, &conf, sizeof(conf));
 }
 
 /* Lock held. */
@@ -121,6 +152,11 @@ static int ioctl_file(int fd, struct file *f, unsigned long req, void *arg) {
         r = owner(f, req, arg);
         return r < 0 ? r : async_update(fd, f);
     }
+    if (req == SIOCGIFCONF)
+        return interfaces(arg);
+    if (req == SIOCGSTAMP_OLD || req == SIOCGSTAMPNS_OLD ||
+        req == SIOCGSTAMP_NEW || req == SIOCGSTAMPNS_NEW)
+        return -ENOENT;   /* as before the first packet: ask for SO_TIMESTAMP */
     if (req >> 8 != 0x89) /* FIOCLEX, FIONCLEX; ENOTTY for what is left */
         return (int)sys_ioctl(fd, req, arg);
     r = req >= SIOCGIFNAME && req <= SIOCGIFHWADDR ? own_link(req, arg) : 1;

@@ -21,6 +21,7 @@
 #include <time.h>
 
 struct __res_state;
+struct ifaddrs;
 
 struct real_calls {
 #define CALL(family, ret, name, params, args) ret(*name) params;

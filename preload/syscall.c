@@ -17,6 +17,7 @@
 
 #include "preload/fork.h"
 #include "preload/preload.h"
+#include "preload/user.h"
 #include "preload/sandbox.h"
 
 /* One syscall's arguments. */
@@ -82,6 +83,16 @@ static bool io_call(long nr, const struct args *x, long *r) {
         break;
     case SYS_sendfile:
         *r = sendfile(FD, INT(b), PTR(c), LEN(d));
+        break;
+    case SYS_splice:
+        *r = splice(FD, PTR(b), INT(c), PTR(d), LEN(e), (unsigned)x->f);
+        break;
+    case SYS_tee:
+        *r = tee(FD, INT(b), LEN(c), (unsigned)x->d);
+        break;
+    case SYS_copy_file_range:
+        *r =
+            copy_file_range(FD, PTR(b), INT(c), PTR(d), LEN(e), (unsigned)x->f);
         break;
     default:
         return false;
@@ -154,6 +165,17 @@ static bool fd_call(long nr, const struct args *x, long *r) {
     return true;
 }
 
+/* The sixth argument points to the signal set and its size (select(2)). */
+static long pselect6(const struct args *x) {
+    struct {
+        const sigset_t *mask;
+        size_t size;
+    } sixth = {0};
+    if (x->f && self.sh && user_read(&sixth, PTR(f), sizeof(sixth)) < 0)
+        RETURN(-EFAULT);
+    return pselect(FD, PTR(b), PTR(c), PTR(d), PTR(e), sixth.mask);
+}
+
 /* Waiting, and the end. The kernel's ppoll and epoll_pwait take the signal
  * set's size as one argument more. */
 static bool wait_call(long nr, const struct args *x, long *r) {
@@ -176,6 +198,12 @@ static bool wait_call(long nr, const struct args *x, long *r) {
         *r = epoll_wait(FD, PTR(b), INT(c), INT(d));
         break;
 #endif
+    case SYS_pselect6:
+        *r = pselect6(x);
+        break;
+    case SYS_epoll_pwait2:
+        *r = epoll_pwait2(FD, PTR(b), INT(c), PTR(d), PTR(e));
+        break;
     case SYS_ppoll:
         *r = ppoll(PTR(a), (nfds_t)x->b, PTR(c), PTR(d));
         break;
@@ -220,8 +248,12 @@ EXPORT long syscall(long nr, ...) {
     x.a = va_arg(ap, long), x.b = va_arg(ap, long), x.c = va_arg(ap, long);
     x.d = va_arg(ap, long), x.e = va_arg(ap, long), x.f = va_arg(ap, long);
     va_end(ap);
-    if (nr == SYS_io_uring_setup)
+    if (nr == SYS_io_uring_setup) {
+        if (self.sh)
+            __atomic_fetch_add(&self.sh->count.uring_refused, 1,
+                               __ATOMIC_RELAXED);
         RETURN(-ENOSYS);
+    }
     if (nr == SYS_seccomp && x.a == SECCOMP_SET_MODE_FILTER)
         sandbox_filter((const void *)x.c);
     if (nr == SYS_seccomp && x.a == SECCOMP_SET_MODE_STRICT)

@@ -124,3 +124,9 @@ endif()
 
 # ---- options: the table is complete and tests/OPTIONS.md says what it says ---
 add_test(NAME options_table COMMAND ${CMAKE_SOURCE_DIR}/tests/options)
+
+# ---- symbols: every call that must be taken over is ---------------------------
+if(TARGET libstack)
+  add_test(NAME symbols COMMAND ${CMAKE_SOURCE_DIR}/tests/interpose/symbols
+    --build ${CMAKE_BINARY_DIR})
+endif()

@@ -9,6 +9,7 @@ The control port takes one line and answers "ok":
     dial PORT close     connect, send "bye", close
     dial PORT echo      connect, echo until the end
     dial PORT many N    N connections, kept for 3 s
+    counted N           answers the last count of port 16 once there are N
     udp PORT TEXT       send one datagram to the caller's PORT
 """
 import os
@@ -53,6 +54,9 @@ def on_byte_reset(c):
     reset(c)
 
 
+counted = []  # by count(), in order
+
+
 def count(c):
     total = 0
     while True:
@@ -60,6 +64,7 @@ def count(c):
         if n == 0:
             break
         total += n
+    counted.append(total)
     c.sendall(b"%d" % total)
 
 
@@ -84,6 +89,14 @@ def control(c):
         line += c.recv(200)
     caller = c.getpeername()[0]
     words = line.decode().split()
+    if words[0] == "counted":  # waits for the N-th, at most 5 s
+        for _ in range(100):
+            if len(counted) >= int(words[1]):
+                break
+            time.sleep(0.05)
+        c.sendall(b"%d" % (counted[-1] if counted else -1))
+        counted.clear()
+        return
     thread(dial if words[0] == "dial" else dgram, caller, words)
     c.sendall(b"ok")
 
