@@ -16,8 +16,8 @@
  * those calls (classic BPF, linux/seccomp.h).
  *
  * Limits: a listening socket cannot be relayed, and is lost to a sandbox that
- * forbids the stack (counted, and said). Other threads that are inside a call
- * of the stack at that moment keep it alive until the process ends.
+ * forbids the stack (counted, and said). While other threads sleep in a call of
+ * the stack, the process hands its descriptors over but stays in the stack.
  */
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -34,8 +34,8 @@
 #include "preload/sandbox.h"
 #include "preload/service.h"
 
-/* Descriptors that the stack needs at once, to wait for one of the program's. */
-#define FEW_DESCRIPTORS 8
+/* Descriptors of the stack's own in one poll(2) (wait.c). */
+#define FEW_DESCRIPTORS 3
 
 #if defined(__x86_64__)
 #define OWN_ARCH AUDIT_ARCH_X86_64

@@ -181,14 +181,14 @@ void share_proc_gone(uint32_t slot) {
 void share_detach(void) {
     share_enter();
     bool alone = wait_none_asleep();
-    memset(file_table, 0, sizeof(file_table));
-    share_proc_gone(self.slot);
-    self.slot = SHARE_PROCS;
-    share_leave();
-    if (!alone) {
-        self.sh = NULL;
-        return;
+    if (alone) {
+        memset(file_table, 0, sizeof(file_table));
+        share_proc_gone(self.slot);
+        self.slot = SHARE_PROCS;
     }
+    share_leave();
+    if (!alone)
+        return;
     own_close_all();
     arena_unmap();
 }

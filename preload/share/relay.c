@@ -176,6 +176,10 @@ int relay_open_vforked(struct file *f, uint32_t slot, bool last) {
 
 void relay_sync(struct file *f) {
     struct share *sh = self.sh;
+    if (list_empty(&sh->relays)) {
+        f->relays = 0; /* a count that a killed process left behind */
+        return;
+    }
     struct relay_mail mail = {.f = f, .sync = ++sh->relay_asked};
     struct iovec iov = {&mail, sizeof(mail)};
     struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};

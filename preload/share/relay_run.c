@@ -119,6 +119,7 @@ static void settle_mode(struct relay *r) {
 /* False: the pump is no more. */
 static bool stream_in(struct pump *p) {
     struct relay *r = p->r;
+    bool drained = false;
     for (;;) {
         if (!read_up(p) || p->in_done || r->claimed)
             return true;
@@ -126,6 +127,11 @@ static bool stream_in(struct pump *p) {
         struct iovec iov = {scratch, r->exact ? EXACT_CHUNK : CHUNK};
         ssize_t n =
             stack_recv(self.st, r->f->so, &iov, 1, STACK_MSG_PEEK, NULL);
+        if (n == -EAGAIN && !drained) { /* announced, not taken (drain.c) */
+            drained = true;
+            wait_drain();
+            continue;
+        }
         if (n == -EAGAIN || n == -ENOTCONN)
             return true;
         if (n < 0) {

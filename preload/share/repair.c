@@ -34,7 +34,10 @@ static void each_reference(void (*fn)(struct file *f)) {
         fn(sh->relay_set);
 }
 
-static void forget_count(struct file *f) { f->counted = 0; }
+static void forget_count(struct file *f) {
+    f->counted = 0;
+    f->relays = 0;
+}
 static void count(struct file *f) { f->counted++; }
 
 /* References that nobody has any more go. With threads in handlers the exact
@@ -78,6 +81,8 @@ void share_repair(void) {
     stack_repair(self.st);
     each_reference(forget_count);
     each_reference(count);
+    list_for_each(n, &sh->relays) container_of(n, struct relay, link)
+        ->f->relays++;
     each_reference(settle_count);
     each_reference(hold);
     stack_repair_end(self.st);

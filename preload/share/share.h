@@ -159,9 +159,8 @@ int share_observe(int memfd, char *err, size_t errlen);
  * its descriptors survive (clears or sets CLOEXEC on them). */
 void share_export(char *buf, size_t len);
 void share_keep_on_exec(bool keep);
-/* This process leaves the stack for good; its files are closed. If a thread of
- * it sleeps in the stack, the arena stays mapped for that one. Outside the
- * section. */
+/* This process leaves the stack for good, and its files are closed; unless a
+ * thread of it sleeps in the stack. Outside the section. */
 void share_detach(void);
 /* True when fd is one of the stack's own (never to be closed by programs). */
 bool share_owns_fd(int fd);
