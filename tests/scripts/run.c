@@ -15,10 +15,11 @@
  *
  * Not supported, and said so by name: IPv6 and other options at the head that
  * change the network; encapsulation (ipv4, ipv6, gre, mpls), flow labels and
- * header mutation; shell blocks other than those that set sysctls to what the
- * stack does anyway; in code blocks what exec_code.c does not list; calls
- * beyond those in exec_calls.c (sendfile, splice, select, ...); msg_control,
- * MSG_FASTOPEN, MSG_ZEROCOPY, and options the stack does not have.
+ * header mutation; the TCP option of AccECN; shell blocks other than those that
+ * set sysctls that the stack has (stack/tune.def) or set others to what it does
+ * anyway; in code blocks what exec_code.c does not list; calls beyond those in
+ * exec_calls.c (sendfile, splice, select, ...); msg_control, MSG_ZEROCOPY, and
+ * options the stack does not have.
  */
 #include <errno.h>
 #include <ftw.h>
