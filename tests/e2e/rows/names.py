@@ -1,8 +1,9 @@
 """Names and measurements"""
 from rows.row import PACKAGE, row
 
-PACKAGE.update({"dig": "bind9-dnsutils", "dnsmasq": "dnsmasq-base", "named": "bind9",
-                "getent": "libc-bin", "ping": "iputils-ping"})
+PACKAGE.update({"dig": "bind9-dnsutils", "dnsmasq": "dnsmasq-base",
+                "named": "bind9", "getent": "libc-bin", "ping": "iputils-ping"})
+
 
 @row(client="getent", what="a name by way of libc's resolver",
      oracle="the address; none for a name that is not", frames=2)
@@ -125,7 +126,8 @@ def traceroute(t):
     one_hop(t, "")
 
 
-@row(client="traceroute", what="by ICMP and by TCP", oracle="one hop, the peer; times")
+@row(client="traceroute", what="by ICMP and by TCP",
+     oracle="one hop, the peer; times")
 def traceroute_raw(t):
     one_hop(t, "-I")
     one_hop(t, "-T -p 80")

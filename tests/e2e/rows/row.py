@@ -154,9 +154,9 @@ class Test:
             return [*ns, lab.host, "env", f"LD_PRELOAD={lab.build}/libstack.so",
                     *lab.settings, *command]
         if where == "stack":
+            become = ["--user", user] if user else []
             return [*ns, lab.host, "env", *lab.settings,
-                    lab.build + "/stackrun", *(("--user", user) if user else ()),
-                    "--", *command]
+                    lab.build + "/stackrun", *become, "--", *command]
         if user:
             command = ["setpriv", "--reuid", user, "--regid", user,
                        "--init-groups", *command]

@@ -7,7 +7,8 @@ from rows.row import Failed, PACKAGE, row
 
 PACKAGE.update({"nginx": "nginx-light", "apache2": "apache2-bin",
                 "squid": "squid-openssl",
-                "stunnel": "stunnel4", "ab": "apache2-utils", "h2load": "nghttp2-client",
+                "stunnel": "stunnel4", "ab": "apache2-utils",
+                "h2load": "nghttp2-client",
                 "openssl s_server": "openssl", "openssl s_client": "openssl"})
 NGINX = "/usr/sbin/nginx"  # with its folder: the upgrade executes argv[0]
 
