@@ -16,6 +16,8 @@
 #include <netlink/route/link.h>
 #include <netlink/route/link/macvlan.h>
 #include <netlink/route/link/veth.h>
+#include <netlink/route/qdisc.h>
+#include <netlink/route/tc.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -195,6 +197,37 @@ int link_set_superframe(struct nl_sock *nl, unsigned ifindex, uint32_t bytes) {
     if (r < 0)
         return nl_errno(r);
     return now == bytes ? 0 : -EOPNOTSUPP;
+}
+
+int link_add_addr(struct nl_sock *nl, unsigned ifindex,
+                  const struct ip_addr *addr, uint8_t prefix_len) {
+    struct rtnl_addr *a = rtnl_addr_alloc();
+    struct nl_addr *local = nl_addr_build(AF_INET, addr->b + 12, 4);
+    int r = -NLE_NOMEM;
+
+    if (a && local) {
+        rtnl_addr_set_ifindex(a, (int)ifindex);
+        nl_addr_set_prefixlen(local, prefix_len);
+        r = rtnl_addr_set_local(a, local);
+        r = r < 0 ? r : rtnl_addr_add(nl, a, 0);
+    }
+    nl_addr_put(local);
+    rtnl_addr_put(a);
+    return nl_errno(r);
+}
+
+int link_set_noqueue(struct nl_sock *nl, unsigned ifindex) {
+    struct rtnl_qdisc *q = rtnl_qdisc_alloc();
+    int r = -NLE_NOMEM;
+
+    if (q) {
+        rtnl_tc_set_ifindex(TC_CAST(q), (int)ifindex);
+        rtnl_tc_set_parent(TC_CAST(q), TC_H_ROOT);
+        r = rtnl_tc_set_kind(TC_CAST(q), "noqueue");
+        r = r < 0 ? r : rtnl_qdisc_add(nl, q, NLM_F_CREATE | NLM_F_REPLACE);
+    }
+    rtnl_qdisc_put(q);
+    return nl_errno(r);
 }
 
 int link_delete(struct nl_sock *nl, unsigned ifindex) {

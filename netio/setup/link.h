@@ -28,6 +28,11 @@ int link_set_mtu(struct nl_sock *nl, unsigned ifindex, uint32_t mtu);
 /* Let the device take IPv4 superframes of up to `bytes` (frame), Linux 6.3.
  * -EOPNOTSUPP on older kernels. */
 int link_set_superframe(struct nl_sock *nl, unsigned ifindex, uint32_t bytes);
+/* Give the device an address of the kernel's. */
+int link_add_addr(struct nl_sock *nl, unsigned ifindex,
+                  const struct ip_addr *addr, uint8_t prefix_len);
+/* Let frames leave at once: a queue before a queue only delays. */
+int link_set_noqueue(struct nl_sock *nl, unsigned ifindex);
 int link_delete(struct nl_sock *nl, unsigned ifindex);
 /* A macvlan in bridge mode with this MAC. */
 int link_add_macvlan(struct nl_sock *nl, const char *name, unsigned parent,

@@ -205,6 +205,27 @@ static int bring_up(struct job *j) {
     return 0;
 }
 
+/* The kernel's end of a TAP: this host, as our gateway. Without an address for
+ * it, the network's first that is not ours. */
+static int host_end(struct job *j) {
+    struct ip_addr *gw = &j->out->gateway;
+    uint32_t host = ~0u >> (j->req->prefix_len - 1) >> 1;
+    uint32_t us = ip_to_v4(&j->req->addr), first = (us & ~host) + 1;
+    uint32_t other = host > 1 ? us + 1 : us - 1;
+    int r;
+
+    if (!j->req->tap)
+        return 0;
+    if (ip_is_any(gw))
+        *gw = ip_from_v4(first == us ? other : first);
+    r = link_add_addr(j->nl, j->dev.ifindex, gw, j->req->prefix_len);
+    if (r < 0 && r != -EEXIST)
+        return job_fail_admin(j, r, j->dev.name, "giving it an address");
+    /* a shorter way only: without the queue module everything works */
+    link_set_noqueue(j->nl, j->dev.ifindex);
+    return 0;
+}
+
 /* Devices without hardware behind them take any superframe, if they are told
  * to: with fewer, longer ones bulk data costs a third less. What leaves the
  * machine after all is cut by the kernel. Not being allowed to is no failure.
@@ -327,15 +348,11 @@ static int probe(struct job *j) {
 /* The steps in their order; the first that fails ends it. */
 static int run(struct job *j) {
     static int (*const step[])(struct job *) = {
-        job_check_request,
-        job_check_kernel_addr,
-        get_device,
-        choose_mac,
-        bring_up,
-        raise_superframe,
-        job_check_kernel_quiet,
-        open_socket,
-        probe,
+        job_check_request, job_check_kernel_addr,
+        get_device,        choose_mac,
+        bring_up,          host_end,
+        raise_superframe,  job_check_kernel_quiet,
+        open_socket,       probe,
     };
     int r = 0;
 

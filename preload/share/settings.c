@@ -537,18 +537,21 @@ int settings_load(struct settings *out, char *const *envp, char *err,
 }
 
 bool settings_no_device(const struct settings *s) {
-    return s->loopback == LOOPBACK_STACK && !s->dev[0] && !s->parent[0];
+    return s->loopback == LOOPBACK_STACK && !s->dev[0] && !s->parent[0] &&
+           !s->tap[0];
 }
 
 int settings_complete(const struct settings *s, char *err, size_t errlen) {
     const char *text = NULL;
     if (settings_no_device(s))
         return 0;
-    if (!s->dev[0] && !s->parent[0])
+    int devices = (s->dev[0] != 0) + (s->parent[0] != 0) + (s->tap[0] != 0);
+    if (!devices)
         text = "no device: set LIBSTACK_DEV (or LIBSTACK_PARENT) to the "
                "Ethernet device to use";
-    else if (s->dev[0] && s->parent[0])
-        text = "two devices: set LIBSTACK_DEV or LIBSTACK_PARENT, not both";
+    else if (devices > 1)
+        text = "two devices: set one of LIBSTACK_DEV, LIBSTACK_PARENT and "
+               "LIBSTACK_TAP";
     else if (!s->has_addr)
         text = "no address: set LIBSTACK_ADDR to the stack's own, as "
                "198.18.0.2/24";
@@ -571,6 +574,7 @@ int settings_stack_name(const struct settings *s, char *buf, size_t len) {
     show_addr(&s->addr, a, sizeof(a));
     if (settings_no_device(s))
         return snprintf(buf, len, "none/127.0.0.1");
-    return snprintf(buf, len, "%s%s/%s", s->dev[0] ? s->dev : s->parent,
-                    s->dev[0] ? "" : "+", a);
+    if (s->parent[0])
+        return snprintf(buf, len, "%s+/%s", s->parent, a);
+    return snprintf(buf, len, "%s/%s", s->tap[0] ? s->tap : s->dev, a);
 }

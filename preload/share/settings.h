@@ -41,6 +41,7 @@ enum settings_fallback { FALLBACK_FAIL, FALLBACK_KERNEL };
 struct settings {
     char dev[16];    /* "": not given */
     char parent[16]; /* "": not given */
+    char tap[16];    /* "": not given */
     bool has_addr;
     struct ip_addr addr;
     uint8_t prefix_len;

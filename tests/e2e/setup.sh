@@ -50,6 +50,35 @@ check no_device refused "LIBSTACK_DEV" env -u LIBSTACK_DEV $RUN -- $FETCH
 check gateway_elsewhere refused "LIBSTACK_GW" env $OK $RUN --gw 10.0.0.1 \
     -- $FETCH
 
+# ---- a TAP device of our own, with this host at its other end
+with_tap() { within "$1" ip netns exec "$LAB_TWIN" env LIBSTACK_TAP=lstap0 \
+    LIBSTACK_ADDR=198.18.77.2/24 "${@:2}"; }
+tap_fetch() {
+    ip netns exec "$LAB_TWIN" iperf3 -s -1 -p 5300 > /dev/null &
+    sleep 0.3
+    with_tap 20 $RUN -- iperf3 -c 198.18.77.1 -p 5300 -t 1 "$@" > /dev/null &&
+        wait $! && ! ip -n "$LAB_TWIN" link show lstap0 2> /dev/null
+}
+check tap_send tap_fetch
+check tap_receive tap_fetch -R
+# two programs, one device: the second joins; the host reaches the first
+tap_joined() {
+    with_tap 20 $RUN -- iperf3 -s -1 -p 5301 > /dev/null &
+    sleep 0.7
+    with_tap 10 $RUN -- iperf3 -c 198.18.77.1 -p 5302 -t 1 > /dev/null 2>&1 &&
+        return 1 # nobody serves that port
+    within 15 ip netns exec "$LAB_TWIN" \
+        iperf3 -c 198.18.77.2 -p 5301 -t 1 > /dev/null && wait $!
+}
+check tap_joined tap_joined
+# the plain form, which asks stackctl
+tap_plain() {
+    ip netns exec "$LAB_TWIN" iperf3 -s -1 -p 5303 > /dev/null &
+    sleep 0.3
+    with_tap 20 $PRE iperf3 -c 198.18.77.1 -p 5303 -t 1 > /dev/null && wait $!
+}
+check tap_plain tap_plain
+
 # ---- programs that libstack.so cannot enter
 echo 'int main(void) { return 0; }' > "$WORK/x.c"
 gcc -static -o "$WORK/static" "$WORK/x.c"

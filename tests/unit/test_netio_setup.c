@@ -484,7 +484,9 @@ Test(setup, tap) {
     sh("ip addr flush dev lsk");
     strcpy(req.dev, "lst"), req.tap = true;
     opened();
-    sh("ip addr add 198.18.0.1/24 dev lst");
+    cr_assert(ip_equal(&res.gateway, &(struct ip_addr){0}) == false);
+    sh("ip addr show dev lst | grep -q 198.18.0.1/24");
+    sh("ip link show dev lst | grep -q noqueue");
     ping_works();
     netio_close(io);
     cr_assert_eq(if_nametoindex("lst"), 0u, "it goes with its descriptor");

@@ -48,6 +48,9 @@ int device_open(const struct settings *s, struct setup_result *out, char *err,
     memset(&req, 0, sizeof(req));
     memcpy(req.dev, s->dev, sizeof(req.dev));
     memcpy(req.parent, s->parent, sizeof(req.parent));
+    req.tap = s->tap[0] != 0;
+    if (req.tap)
+        memcpy(req.dev, s->tap, sizeof(req.dev));
     memcpy(req.mac, s->mac, sizeof(req.mac));
     req.has_mac = s->has_mac;
     req.addr = s->addr;
