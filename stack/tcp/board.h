@@ -45,9 +45,6 @@ struct tcp_board {
     struct tcp_sent r[];
 };
 
-static inline uint32_t tcp_us(const struct stack *st) {
-    return (uint32_t)(st->now / 1000);
-}
 /* Where stretch i begins. */
 static inline seq_t sent_start(const struct tcp_board *b, uint32_t i) {
     return i == b->gone ? b->start : b->r[i - 1].end;

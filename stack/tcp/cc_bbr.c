@@ -132,10 +132,8 @@ static void set_pacing(struct tcp_sock *tp, uint32_t bw, uint32_t gain) {
     struct bbr *b = tp->bbr;
     uint64_t rate = (uint64_t)bw * gain / UNIT * 99 / 100;
     uint32_t r = rate < UINT32_MAX ? (uint32_t)rate : UINT32_MAX;
-    if (r && (b->full || r > tp->cc_rate)) {
+    if (r && (b->full || r > tp->cc_rate))
         tp->cc_rate = r;
-        tcp_pace_sync(tp);
-    }
 }
 
 /* Before any sample: the initial window in a round trip, or in 1 ms. */
@@ -167,7 +165,6 @@ static void bbr_release(struct stack *st, struct tcp_sock *tp) {
     mem_free(st, tp->bbr, sizeof(*tp->bbr));
     tp->bbr = NULL;
     tp->cc_rate = 0;
-    tcp_pace_sync(tp);
 }
 
 /* Before a recovery or PROBE_RTT. */

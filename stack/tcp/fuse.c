@@ -68,7 +68,7 @@ void tcp_unfuse(struct stack *st, struct tcp_sock *tp) {
 /* The other end, if plain data may go there directly now. */
 static struct tcp_sock *direct(const struct tcp_sock *tp) {
     struct tcp_sock *peer = tp->fused;
-    if (!peer || tcp_flight(tp) || tp->urg_sending || tp->pace_rate)
+    if (!peer || tcp_flight(tp) || tp->urg_sending || tp->pace_max)
         return NULL;
     if (!TCP_IN(peer, ESTABLISHED) && !TCP_IN(peer, FIN_WAIT1) &&
         !TCP_IN(peer, FIN_WAIT2))

@@ -50,7 +50,7 @@ static void handshake_error(struct stack *st, struct tcp_sock *tp,
     bool told = TUNED(st, SOFT_ERRORS) || tp->so.recverr;
     if (is_soft(e) && !told) {
         COUNT(st, tcp_soft_errors);
-        tp->soft_error = e->err;
+        tp->soft_error = (int16_t)e->err;
         return;
     }
     tcp_fail(st, tp, e->err);
@@ -83,5 +83,5 @@ void tcp_icmp_error(struct stack *st, const struct ip_addr *src,
     if (TCP_IN(tp, SYN_SENT) || TCP_IN(tp, SYN_RECV))
         handshake_error(st, tp, e);
     else
-        tp->soft_error = e->err;
+        tp->soft_error = (int16_t)e->err;
 }

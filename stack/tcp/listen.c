@@ -213,7 +213,7 @@ static void inherit(struct tcp_sock *tp, const struct tcp_sock *lp) {
     tp->defer_accept = lp->defer_accept;
     tp->fo_no_cookie = lp->fo_no_cookie;
     tp->cc = lp->cc;
-    tp->pace_rate = lp->pace_rate;
+    tp->pace_max = lp->pace_max;
 }
 
 /* Both ends of the connection that seg is about, and the listener's options. */

@@ -82,13 +82,13 @@ static int set_ranged(struct stack *st, struct tcp_sock *tp, enum stack_opt opt,
     case STACK_OPT_KEEPIDLE:
         if (v < 1 || v > KEEP_SEC_MAX)
             return -EINVAL;
-        tp->keepidle = (uint32_t)v;
+        tp->keepidle = (uint16_t)v;
         tcp_arm_keepalive(st, tp);
         return 0;
     case STACK_OPT_KEEPINTVL:
         if (v < 1 || v > KEEP_SEC_MAX)
             return -EINVAL;
-        tp->keepintvl = (uint32_t)v;
+        tp->keepintvl = (uint16_t)v;
         return 0;
     case STACK_OPT_KEEPCNT:
         if (v < 1 || v > KEEP_COUNT_MAX)
@@ -146,7 +146,7 @@ int tcp_setopt(struct stack *st, struct sock *so, enum stack_opt opt,
         }
         return 0;
     case STACK_OPT_LINGER2:
-        tp->linger2 = v < 0 ? -1 : (int32_t)min_u32((uint32_t)v, LINGER2_MAX);
+        tp->linger2 = v < 0 ? -1 : (int16_t)min_u32((uint32_t)v, LINGER2_MAX);
         return 0;
     case STACK_OPT_DEFER_ACCEPT:
         tp->defer_accept = v > 0 ? seconds_to_retrans(v) : 0;

@@ -77,7 +77,7 @@ static void output_syn(struct stack *st, struct tcp_sock *tp) {
     if (!tp->retransmits) { /* Karn: only the first is timed */
         tp->rtt_timing = true;
         tp->rtt_seq = tp->iss + 1;
-        tp->rtt_at = st->now;
+        tp->rtt_at = tcp_us(st);
     }
     if (!timer_armed(&tp->rtx))
         tcp_arm_rtx(st, tp);
@@ -246,7 +246,7 @@ static void note_new(struct stack *st, struct tcp_sock *tp, uint32_t n,
     if (!tp->rtt_timing && tp->ca_state == TCP_CA_OPEN) {
         tp->rtt_timing = true;
         tp->rtt_seq = tp->snd_nxt;
-        tp->rtt_at = st->now;
+        tp->rtt_at = tcp_us(st);
     }
 }
 
@@ -284,7 +284,7 @@ static void output_tail_probe(struct stack *st, struct tcp_sock *tp,
  * time to try. */
 static void output_mtu_probe(struct stack *st, struct tcp_sock *tp,
                              struct run *r) {
-    if (!tp->mtu_low || tp->fin_sent || tp->pace_rate)
+    if (!tp->mtu_low || tp->fin_sent || tcp_pace_rate(tp))
         return;
     int32_t left = seq_diff(tp->snd_una + tp->snd_wnd, tp->snd_nxt);
     uint32_t data = tcp_snd_end(tp) - tp->snd_nxt;

@@ -21,17 +21,9 @@
 #define PACE_PIECE_HZ 1000 /* a piece is this part of a second's bytes */
 #define PACE_SLACK (2 * MSEC)
 
-/* The lower rate counts. */
-void tcp_pace_sync(struct tcp_sock *tp) {
-    tp->pace_rate = tp->pace_max && tp->cc_rate
-                        ? min_u32(tp->pace_max, tp->cc_rate)
-                        : max_u32(tp->pace_max, tp->cc_rate);
-}
-
 /* The program's rate changes: what waits is judged anew. */
 void tcp_pace_set(struct stack *st, struct tcp_sock *tp, uint32_t rate) {
     tp->pace_max = rate;
-    tcp_pace_sync(tp);
     tp->pace_at = 0;
     timer_stop(st, &tp->pace);
     if (tp->sndq.len)
@@ -40,14 +32,14 @@ void tcp_pace_set(struct stack *st, struct tcp_sock *tp, uint32_t rate) {
 
 /* A millisecond's worth, in whole segments. */
 uint32_t tcp_pace_piece(const struct tcp_sock *tp, uint32_t mss) {
-    uint32_t segs = max_u32(tp->pace_rate / PACE_PIECE_HZ / mss, 2);
+    uint32_t segs = max_u32(tcp_pace_rate(tp) / PACE_PIECE_HZ / mss, 2);
     return min_u32(segs, max_u32(TCP_GSO_MAX / mss, 1)) * mss;
 }
 
 /* How much of n bytes may leave now? 0: nothing yet, the timer is set. */
 uint32_t tcp_pace_limit(struct stack *st, struct tcp_sock *tp, uint32_t n,
                         uint32_t mss) {
-    if (!tp->pace_rate || !n)
+    if (!tcp_pace_rate(tp) || !n)
         return n;
     if (st->now < tp->pace_at) {
         if (!timer_armed(&tp->pace))
@@ -59,10 +51,10 @@ uint32_t tcp_pace_limit(struct stack *st, struct tcp_sock *tp, uint32_t n,
 
 /* n bytes have left. */
 void tcp_pace_sent(struct stack *st, struct tcp_sock *tp, uint32_t n) {
-    if (!tp->pace_rate)
+    if (!tcp_pace_rate(tp))
         return;
     nstime_t from = tp->pace_at;
     if (from + PACE_SLACK < st->now)
         from = st->now;
-    tp->pace_at = from + (nstime_t)n * SEC / tp->pace_rate;
+    tp->pace_at = from + (nstime_t)n * SEC / tcp_pace_rate(tp);
 }

@@ -44,9 +44,7 @@ void tcp_rtt_on_ack(struct stack *st, struct tcp_sock *tp,
                     const struct tcp_seg *seg) {
     if (tp->rtt_timing && seq_geq(seg->h.ack, tp->rtt_seq)) {
         tp->rtt_timing = false;
-        tcp_rtt_sample(tp, (uint32_t)min_u32((uint32_t)((st->now - tp->rtt_at) /
-                                                        1000),
-                                             TCP_RTO_MAX_US));
+        tcp_rtt_sample(tp, min_u32(tcp_us(st) - tp->rtt_at, TCP_RTO_MAX_US));
     } else if (!tp->rtt_timing && tp->ts_ok && seg->o.ts && seg->o.tsecr &&
                ambiguous(tp, seg->o.tsecr)) {
         /* No sample. With a D-SACK this answers the last copy, so the wait

@@ -183,6 +183,7 @@ struct tcp_sock {
     /* receiving */
     bool announced : 1; /* the next one lies at the interface */
     bool ack_now : 1;   /* an ACK must leave with this burst */
+    bool mtu_doubt : 1; /* the next MTU probe has the full size */
     bool refused : 1;   /* data was, for want of memory: no more will come */
     bool fin_rcvd : 1;  /* the peer's FIN is in rcv_nxt */
     bool dsack : 1;     /* dsack_lo, dsack_hi are to be reported */
@@ -231,7 +232,6 @@ struct tcp_sock {
     /* segment sizes, without options */
     uint16_t mtu_low, mtu_high; /* mtu.c: known to pass; maximum searched */
     uint8_t mtu_fails;          /* losses of a probe of this size */
-    bool mtu_doubt;             /* the next one has the full size */
     uint16_t mtu_probe;         /* size of a probe that is out */
     uint16_t probe_len;         /* its payload... */
     seq_t probe_end;            /* ...and its end */
@@ -244,7 +244,7 @@ struct tcp_sock {
     /* round trips, RFC 6298; us */
     uint32_t srtt8, rttvar4, rto, min_rtt; /* srtt * 8, rttvar * 4 */
     seq_t rtt_seq;
-    nstime_t rtt_at;
+    uint32_t rtt_at; /* us */
 
     /* congestion, bytes; RFC 5681, RFC 6582, RFC 6675 */
     uint32_t cwnd, ssthresh, cwnd_acc;
@@ -252,7 +252,6 @@ struct tcp_sock {
     seq_t tlp_end;             /* snd_nxt after the tail loss probe */
     uint32_t pace_max;         /* SO_MAX_PACING_RATE, bytes/s; 0: no limit */
     uint32_t cc_rate;          /* what congestion control wants; 0: as well */
-    uint32_t pace_rate;        /* the lower of the two */
     nstime_t pace_at;          /* nothing leaves before */
     uint32_t cwv_used, cwv_ms; /* cwv.c: most in flight since, time */
     uint16_t dupacks, dupthresh;
@@ -280,11 +279,10 @@ struct tcp_sock {
     uint32_t ce_out;        /* ...and how many that makes */
 
     /* options; 0: the default */
-    int32_t linger2;
-    uint32_t keepidle, keepintvl; /* s */
+    int16_t linger2, soft_error;  /* positive errno of a soft ICMP error */
+    uint16_t keepidle, keepintvl; /* s */
     uint32_t user_timeout;        /* ms */
     uint32_t window_clamp, notsent_lowat;
-    int32_t soft_error; /* positive errno of a soft ICMP error */
 
     /* history; ms of the stack's clock, wrapping after 49 days */
     uint32_t rtx_since_ms; /* the peer has been silent since then */
@@ -292,7 +290,7 @@ struct tcp_sock {
     uint32_t total_retrans, segs_in, segs_out, data_in, data_out;
     uint64_t bytes_acked, bytes_received, bytes_sent, bytes_retrans;
 };
-static_assert(sizeof(struct tcp_sock) <= 960, "an idle connection is small");
+static_assert(sizeof(struct tcp_sock) <= 896, "an idle connection is small");
 
 /* One segment on its way through the steps of RFC 9293 section 3.10.7.4. */
 struct tcp_seg {
@@ -337,6 +335,10 @@ static inline struct tcp_sock *tcp_of(struct sock *so) {
 }
 static inline uint32_t tcp_ms(const struct stack *st) {
     return (uint32_t)(st->now / MSEC);
+}
+/* us of the stack's clock (wraps after 71 minutes) */
+static inline uint32_t tcp_us(const struct stack *st) {
+    return (uint32_t)(st->now / 1000);
 }
 /* Sequence number behind the last byte the program has given us. */
 static inline seq_t tcp_snd_end(const struct tcp_sock *tp) {

@@ -196,8 +196,11 @@ uint32_t tcp_board_lost_ever(const struct tcp_sock *tp);
 
 /* pace.c: SO_MAX_PACING_RATE, and the rate of congestion control */
 void tcp_pace_set(struct stack *st, struct tcp_sock *tp, uint32_t rate);
-/* One of the rates has changed. */
-void tcp_pace_sync(struct tcp_sock *tp);
+/* The lower of the two rates counts, bytes/s; 0: no limit. */
+static inline uint32_t tcp_pace_rate(const struct tcp_sock *tp) {
+    return tp->pace_max && tp->cc_rate ? min_u32(tp->pace_max, tp->cc_rate)
+                                       : max_u32(tp->pace_max, tp->cc_rate);
+}
 /* Bytes that leave at once. */
 uint32_t tcp_pace_piece(const struct tcp_sock *tp, uint32_t mss);
 uint32_t tcp_pace_limit(struct stack *st, struct tcp_sock *tp, uint32_t n,

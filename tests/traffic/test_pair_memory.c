@@ -2,6 +2,7 @@
  * (stack/tcp/mem.c). */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 
 #include "tests/traffic/lib_flow.h"
 #include "tests/traffic/lib_pair.h"
@@ -171,5 +172,37 @@ Test(pair_memory, out_of_order_goes_first) {
     cr_assert_lt(took, 120 * SEC, "%f s", (double)took / 1e9);
     cr_assert_leq(memory(p, B).peak, memory(p, B).arena / 16 * 15 + 65536);
     give_back(p, B, held, n);
+    pair_end(p);
+}
+
+/* An idle connection, all in: TCB, tables, and an event of epoll on it. */
+Test(pair_memory, idle_connection_is_small) {
+    enum { N = 2000 };
+    static struct sock *so[N][2];
+    struct pair *p = pair_new(NULL);
+    struct pollset *set = stack_pollset_new(pair_lock(p, B));
+    pair_unlock(p, B);
+    size_t before = memory(p, B).used;
+    for (int i = 0; i < N; i++) {
+        pair_connected(p, 80, so[i]);
+        push(p, so[i][A], 1, 0, 1000);
+        pair_settle(p);
+        cr_assert_eq(pull(p, so[i][B], 1, 0), 1000);
+        cr_assert_eq(stack_pollset_ctl(pair_lock(p, B), set, STACK_CTL_ADD,
+                                       (uint64_t)i, stack_sock_source(so[i][B]),
+                                       STACK_IN, 0),
+                     0);
+        pair_unlock(p, B);
+    }
+    pair_run(p, SEC);
+    size_t each = (memory(p, B).used - before) / N;
+    printf("idle connection: %zu bytes of arena\n", each);
+    cr_assert_leq(each, 1024, "%zu", each);
+    for (int i = 0; i < N; i++) {
+        pair_close(p, B, so[i][B]);
+        pair_close(p, A, so[i][A]);
+    }
+    stack_pollset_free(pair_lock(p, B), set);
+    pair_unlock(p, B);
     pair_end(p);
 }
