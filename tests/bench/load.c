@@ -144,7 +144,10 @@ void percentiles(const char *prefix, uint32_t *ns, size_t n) {
 }
 
 void want_files(void) {
-    struct rlimit r = {1 << 18, 1 << 18};
+    struct rlimit r = {1 << 18, 1 << 18}, old;
+    if (setrlimit(RLIMIT_NOFILE, &r) == 0 || getrlimit(RLIMIT_NOFILE, &old))
+        return;
+    r.rlim_cur = r.rlim_max = old.rlim_max; /* what this machine allows */
     setrlimit(RLIMIT_NOFILE, &r);
 }
 
