@@ -151,6 +151,7 @@ static int bbr_init(struct stack *st, struct tcp_sock *tp) {
     if (!b)
         return -ENOMEM;
     tp->bbr = b;
+    tp->cc_paces = true;
     b->min_rtt = tp->min_rtt ? tp->min_rtt : UINT32_MAX;
     b->min_rtt_ms = tcp_ms(st);
     b->epoch_us = tcp_us(st);
@@ -164,7 +165,7 @@ static int bbr_init(struct stack *st, struct tcp_sock *tp) {
 static void bbr_release(struct stack *st, struct tcp_sock *tp) {
     mem_free(st, tp->bbr, sizeof(*tp->bbr));
     tp->bbr = NULL;
-    tp->cc_rate = 0;
+    tp->cc_paces = false;
 }
 
 /* Before a recovery or PROBE_RTT. */

@@ -28,18 +28,23 @@
  */
 #include "stack/tcp/tcp.h"
 
-#define BLACK_HOLE 3      /* time-outs; Linux's tcp_retries1 */
-#define THRESHOLD 8       /* Linux's tcp_probe_threshold */
-#define LEAST 512u        /* Linux's min_pmtu less headers; shorter is no use */
-#define REPROBE_MS 600000 /* tcp_probe_interval, RFC 8899 PMTU_RAISE_TIMER */
-#define MAX_PROBES 3      /* RFC 8899 section 5.1.2 */
-#define PROBE_CWND 11     /* segments; as Linux */
+#define BLACK_HOLE 3  /* time-outs; Linux's tcp_retries1 */
+#define THRESHOLD 8   /* Linux's tcp_probe_threshold */
+#define LEAST 512u    /* Linux's min_pmtu less headers; shorter is no use */
+#define REPROBE_S 600 /* tcp_probe_interval, RFC 8899 PMTU_RAISE_TIMER */
+#define MAX_PROBES 3  /* RFC 8899 section 5.1.2 */
+#define PROBE_CWND 11 /* segments; as Linux */
+
+/* Seconds of the stack's clock (wraps after 18 hours). */
+static uint16_t clock_s(const struct stack *st) {
+    return (uint16_t)(st->now / SEC);
+}
 
 /* Begin the search at the base size. */
 static void begin(struct stack *st, struct tcp_sock *tp) {
     tp->mtu_high = tp->mss_base;
     tp->mtu_low = (uint16_t)min_u32(TUNED(st, BASE_MSS), tp->mss_base);
-    tp->probe_ms = tcp_ms(st);
+    tp->probe_s = clock_s(st);
 }
 
 /* The handshake is complete. */
@@ -99,8 +104,8 @@ void tcp_mtu_acked(struct stack *st, struct tcp_sock *tp) {
  * else's? */
 bool tcp_mtu_probe_lost(struct stack *st, struct tcp_sock *tp) {
     if (!tp->mtu_probe || seq_geq(tp->snd_una, tp->probe_end) ||
-        tp->snd_una != tp->probe_end - tp->probe_len ||
-        tcp_board_lost(tp) > tp->probe_len)
+        tp->probe_end - tp->snd_una > tp->mtu_probe ||
+        tcp_board_lost(tp) > tp->probe_end - tp->snd_una)
         return false;
     failed(st, tp);
     return true;
@@ -108,7 +113,7 @@ bool tcp_mtu_probe_lost(struct stack *st, struct tcp_sock *tp) {
 
 /* Ten minutes after the last search what was too long may pass. */
 static void search_again(struct stack *st, struct tcp_sock *tp) {
-    if (tcp_ms(st) - tp->probe_ms < REPROBE_MS)
+    if ((uint16_t)(clock_s(st) - tp->probe_s) < REPROBE_S)
         return;
     uint16_t low = tp->mtu_low;
     tp->mtu_low = UINT16_MAX; /* what would it be without the search? */
@@ -116,7 +121,7 @@ static void search_again(struct stack *st, struct tcp_sock *tp) {
     tp->mtu_high = tp->mss_base;
     tp->mtu_low = low;
     tcp_sync_mss(st, tp);
-    tp->probe_ms = tcp_ms(st);
+    tp->probe_s = clock_s(st);
 }
 
 /* New data is about to leave, so many bytes as far as the peer is concerned:
@@ -143,8 +148,7 @@ uint16_t tcp_mtu_probe_size(struct stack *st, struct tcp_sock *tp,
 void tcp_mtu_probe_sent(struct stack *st, struct tcp_sock *tp, uint16_t size,
                         uint32_t n) {
     tp->mtu_probe = size;
-    tp->probe_len = (uint16_t)n;
     tp->probe_end = tp->snd_nxt + n;
-    tp->probe_ms = tcp_ms(st);
+    tp->probe_s = clock_s(st);
     COUNT(st, tcp_mtu_probes);
 }

@@ -183,6 +183,7 @@ struct tcp_sock {
     /* receiving */
     bool announced : 1; /* the next one lies at the interface */
     bool ack_now : 1;   /* an ACK must leave with this burst */
+    bool cc_paces : 1;  /* cc_rate is set */
     bool mtu_doubt : 1; /* the next MTU probe has the full size */
     bool refused : 1;   /* data was, for want of memory: no more will come */
     bool fin_rcvd : 1;  /* the peer's FIN is in rcv_nxt */
@@ -231,14 +232,13 @@ struct tcp_sock {
 
     /* segment sizes, without options */
     uint16_t mtu_low, mtu_high; /* mtu.c: known to pass; maximum searched */
-    uint8_t mtu_fails;          /* losses of a probe of this size */
     uint16_t mtu_probe;         /* size of a probe that is out */
-    uint16_t probe_len;         /* its payload... */
-    seq_t probe_end;            /* ...and its end */
-    uint32_t probe_ms;
-    uint16_t fo_sent; /* bytes that our SYN took along */
-    uint16_t fo_qlen; /* TCP_FASTOPEN */
+    uint16_t probe_s;           /* s of the clock when the last one left */
+    seq_t probe_end;            /* its end */
+    uint16_t fo_sent;           /* bytes that our SYN took along */
+    uint16_t fo_qlen;           /* TCP_FASTOPEN */
     uint16_t peer_mss, mss_base, adv_mss, rcv_mss, user_mss;
+    uint16_t total_rto; /* time-outs since the connection began */
     /* timestamps, RFC 7323 */
     uint32_t ts_offset, ts_recent, ts_recent_ms;
     /* round trips, RFC 6298; us */
@@ -251,14 +251,14 @@ struct tcp_sock {
     seq_t recover, high_rxt;
     seq_t tlp_end;             /* snd_nxt after the tail loss probe */
     uint32_t pace_max;         /* SO_MAX_PACING_RATE, bytes/s; 0: no limit */
-    uint32_t cc_rate;          /* what congestion control wants; 0: as well */
+    uint32_t delivery_rate;    /* bytes/s (rate.c) */
     nstime_t pace_at;          /* nothing leaves before */
     uint32_t cwv_used, cwv_ms; /* cwv.c: most in flight since, time */
     uint16_t dupacks, dupthresh;
-    uint16_t total_rto;  /* time-outs since the connection began */
     uint8_t frto;        /* enum tcp_frto */
     uint8_t reo_more;    /* RACK.reo_wnd_mult - 1 of RFC 8985 section 6.1 */
     uint8_t reo_persist; /* recoveries until it is 0 again */
+    uint8_t mtu_fails;   /* losses of a probe of this size */
     seq_t dsack_round;   /* reo_more grows again once this is acknowledged */
     uint32_t prior_cwnd, prior_ssthresh;
     uint32_t undo_ts;    /* our TSval at the SYN, then at the first
@@ -268,15 +268,17 @@ struct tcp_sock {
     seq_t undo_una;      /* snd_una at its start */
     int32_t undo_bytes;  /* retransmitted and not yet D-SACKed */
     uint32_t dsack_segs; /* D-SACKed so far */
+    seq_t ecn_end;       /* snd_nxt when cwr was set */
     union {              /* of the congestion control */
         uint32_t cc_mem[8];
-        struct bbr *bbr;
+        struct {
+            struct bbr *bbr;
+            uint32_t cc_rate; /* if cc_paces: bytes/s, 0: no limit */
+        };
     };
-    uint32_t delivery_rate; /* bytes/s (rate.c) */
-    seq_t ecn_end;          /* snd_nxt when cwr was set */
-    uint32_t ce_in;         /* AccECN: packets that came with a CE mark... */
-    uint32_t ce_told;       /* ...the peer's count of ours, as far as told... */
-    uint32_t ce_out;        /* ...and how many that makes */
+    uint32_t ce_in;   /* AccECN: packets that came with a CE mark... */
+    uint32_t ce_told; /* ...the peer's count of ours, as far as told... */
+    uint32_t ce_out;  /* ...and how many that makes */
 
     /* options; 0: the default */
     int16_t linger2, soft_error;  /* positive errno of a soft ICMP error */

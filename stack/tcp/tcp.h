@@ -198,8 +198,9 @@ uint32_t tcp_board_lost_ever(const struct tcp_sock *tp);
 void tcp_pace_set(struct stack *st, struct tcp_sock *tp, uint32_t rate);
 /* The lower of the two rates counts, bytes/s; 0: no limit. */
 static inline uint32_t tcp_pace_rate(const struct tcp_sock *tp) {
-    return tp->pace_max && tp->cc_rate ? min_u32(tp->pace_max, tp->cc_rate)
-                                       : max_u32(tp->pace_max, tp->cc_rate);
+    uint32_t cc = tp->cc_paces ? tp->cc_rate : 0;
+    return tp->pace_max && cc ? min_u32(tp->pace_max, cc)
+                              : max_u32(tp->pace_max, cc);
 }
 /* Bytes that leave at once. */
 uint32_t tcp_pace_piece(const struct tcp_sock *tp, uint32_t mss);
