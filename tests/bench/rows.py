@@ -5,7 +5,7 @@ import re
 import subprocess
 import time
 
-from world import PEER_EXTRA, Failed
+from world import PEER_EXTRA, TAP_HOST_IP, Failed
 
 # metric: (unit, better)
 METRICS = {
@@ -34,15 +34,21 @@ def cpus(pin):
     return {"any": (None, None), "one": (0, 0), "two": (0, 1)}[pin]
 
 
-def iperf(w, side, seconds, sends, streams, pin):
+def iperf(w, side, seconds, sends, streams, pin, tap=False):
+    """tap: the stack's side on a TAP device, against the kernel's on a veth."""
     ours, theirs = cpus(pin)
     port = w.next_port()
-    server = w.peer(["iperf3", "-s", "-1", "--forceflush", "-p", port], theirs)
+    tap = tap and side == "stack"
+    serve = ["iperf3", "-s", "-1", "--forceflush", "-p", port]
+    server = w.start("host", serve, (), theirs) if tap else \
+        w.peer(serve, theirs)
     server.ready("listening")
     seconds = max(1, round(seconds))
-    argv = ["iperf3", "-J", "-c", w.peer_ip(side), "-p", port, "-t", seconds,
+    ip = TAP_HOST_IP if tap else w.peer_ip(side)
+    argv = ["iperf3", "-J", "-c", ip, "-p", port, "-t", seconds,
             "-P", streams, "-l", "128K"] + ([] if sends else ["-R"])
-    client = w.ours(side, argv, ours).finish(seconds + 20)
+    client = w.tapped(argv, ours) if tap else w.ours(side, argv, ours)
+    client.finish(seconds + 20)
     server.finish()
     try:
         r = json.loads(client.out[client.out.index("{"):])
@@ -292,6 +298,11 @@ ROWS = {
     "bulk_send_8_1k": ("1 KiB calls, 8 threads, sent", calls, True, 8, 1024),
     "bulk_recv_8_1k":
         ("1 KiB calls, 8 threads, received", calls, False, 8, 1024),
+    "tap_send": ("iperf3 sends through a TAP device", iperf, True, 1, "any",
+                 True),
+    "tap_recv": ("iperf3 receives through one", iperf, False, 1, "any", True),
+    "tap_send_cpu1": ("the same on one CPU", iperf, True, 1, "one", True),
+    "tap_recv_cpu1": ("the same on one CPU", iperf, False, 1, "one", True),
     "pair_bulk": ("both ends libstack, 1 stream", pair_bulk),
     "self_bulk": ("two programs of one stack, 1 stream", self_bulk),
     "rtt": ("64 B there and back, unpinned", rtt, "any", []),

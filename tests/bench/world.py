@@ -24,6 +24,7 @@ ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
 HOST_IP, PEER_IP = "198.18.0.2", "198.18.0.1"
 TWIN_IP, TWIN_PEER_IP = "198.19.0.2", "198.19.0.1"
 PAIR_IPS = ("198.18.64.1", "198.18.64.2")
+TAP, TAP_HOST_IP, TAP_IP = "benchtap", "198.18.96.1", "198.18.96.2"
 PEER_EXTRA = {"kernel": "198.19.0.10", "stack": "198.18.0.10"}
 
 # Enough ports for short connections, none of them a server's; a listener's
@@ -155,6 +156,12 @@ class World:
                 "veth", "peer", "name", "pair1", "netns", self.ns("twin"))
         for ns, dev in (("host", "pair0"), ("twin", "pair1")):
             self.ip("-n", self.ns(ns), "link", "set", dev, "up")
+        # made beforehand, for the congestion control of its routes
+        self.ip("-n", self.ns("host"), "tuntap", "add", TAP, "mode", "tap",
+                "vnet_hdr")
+        self.ip("-n", self.ns("host"), "addr", "add", f"{TAP_HOST_IP}/24",
+                "dev", TAP)
+        self.ip("-n", self.ns("host"), "link", "set", TAP, "up")
         for side, dev in (("kernel", "twin0"), ("stack", "peer0")):
             net, last = PEER_EXTRA[side].rsplit(".", 1)
             for i in range(4):
@@ -165,11 +172,12 @@ class World:
 
     def pin_cubic(self):
         """On every route of the Linux hosts, local ones included."""
-        for ns in ("peer", "twin"):
+        for ns in ("peer", "twin", "host"):
             for table in ("local", "main"):
                 routes = self.sh(ns, f"ip -4 route show table {table}")
                 for r in routes.splitlines():
                     if "broadcast" not in r:
+                        r = r.replace("linkdown", "")
                         self.sh(ns, f"ip route change table {table} {r} "
                                     "congctl cubic")
         for near, far, ip in (("twin", "peer", TWIN_PEER_IP),
@@ -239,6 +247,12 @@ class World:
     def peer(self, argv, cpu=None, **kw):
         """Its counterpart, always on Linux."""
         return self.start("peer", argv, (), cpu, **kw)
+
+    def tapped(self, argv, cpu=None):
+        """Ours on a TAP device; its counterpart is in the same namespace."""
+        env = [f"LIBSTACK_TAP={TAP}", f"LIBSTACK_ADDR={TAP_IP}/24",
+               f"LD_PRELOAD={self.preload()}"]
+        return self.start("host", argv, env, cpu)
 
     def pair(self, side, end, argv, cpu=None):
         """Both ends alike: two stacks of ours, or Linux twice."""
