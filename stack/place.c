@@ -18,7 +18,8 @@
  * does not fit the buffer lies in the landing chunk, which the receive queue
  * takes over (buf.c). Anything else - another connection, a retransmission, an
  * ACK with SACK blocks - is put together in the private room and goes the usual
- * way: a copy more, once per change of traffic.
+ * way: two copies more, once per change of traffic, since the next frames are
+ * looked at first.
  *
  * Nothing is believed before TCP has taken the segment: only then `got` moves,
  * so a process killed in between has lost a frame, as on the wire. Bytes of the
@@ -44,6 +45,7 @@
 
 #define PLACE_IOV 8             /* pieces of a reader's buffer */
 #define PLACE_MAX (128u * 1024) /* of which a frame uses so much at most */
+#define PLACE_WARY 64 /* frames to look at first after a wrong guess */
 #define HEAD_IP (ETH_HDR_LEN + IPV4_HDR_MIN)
 
 /* Describe what is left of the reader's buffer. Returns the pieces, and their
@@ -122,7 +124,21 @@ static void gather(struct stack *st, struct netio_frame *f) {
         left -= (uint32_t)n;
     }
     f->iov[0].iov_base = st->rx_room + RX_SKEW;
+    st->wary = PLACE_WARY;
     COUNT(st, place_missed);
+}
+
+/* Several streams at once take turns at the interface, and a wrong guess costs
+ * two copies: for a while after one, look before. */
+static bool next_is_for(struct stack *st, const struct sock *so,
+                        uint32_t head) {
+    struct ipv4_hdr ip;
+    struct tcp_hdr h;
+    uint8_t *frame = st->rx_head + RX_SKEW;
+    int len = netio_peek(st->io, frame, sizeof(st->rx_head) - RX_SKEW);
+    st->wary--;
+    return len > 0 && simple_headers(frame, (uint32_t)len, head, &ip, &h) &&
+           tcp_place_expects(so, &ip, &h, (uint32_t)len - head);
 }
 
 int place_rx(struct stack *st, struct netio_frame *f, bool *tried) {
@@ -133,7 +149,7 @@ int place_rx(struct stack *st, struct netio_frame *f, bool *tried) {
         return 0;
     head += HEAD_IP;
     uint32_t n = reader_room(pl, f->iov + 1, &direct);
-    if (!direct)
+    if (!direct || (st->wary && !next_is_for(st, pl->so, head)))
         return 0;
     uint8_t *at = buf_landing(st, &room) + RX_SKEW;
     uint32_t before = RX_SKEW + head + direct + room - RX_SKEW;

@@ -100,6 +100,7 @@ struct stack {
     struct stack_place *place; /* of the reader that polls; or NULL */
     struct rx_split split;     /* of the frame at hand */
     uint8_t long_frames;       /* one came, so many short ones ago at most */
+    uint8_t wary;              /* frames not to be guessed, see place.c */
     uint8_t rx_head[256];      /* headers of a frame in pieces */
     uint8_t rx_room[RX_ROOM];
 };
