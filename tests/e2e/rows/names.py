@@ -29,9 +29,7 @@ def dnsmasq(t):
 
 
 @row(client="dig", server="named", what="100 names by UDP; transfer of a zone "
-     "of 5,000 records by TCP", oracle="the addresses, all records",
-     known={"server": "listens on the addresses that getifaddrs() tells; the "
-            "stack's is not there"})
+     "of 5,000 records by TCP", oracle="the addresses, all records")
 def named(t):
     t.write("zone", "@ 60 SOA ns root 1 60 60 60 60\n@ 60 NS ns\n"
             "ns 60 A 192.0.2.1\n" + "".join(
@@ -45,7 +43,8 @@ controls {{ }};
 zone "lab.example" {{ type primary; file "{t.work}/zone"; }};
 """)
     t.write("names", "".join(f"n{i}.lab.example\n" for i in range(100)))
-    t.server("named -g -n 2 -c named.conf", 5355)
+    s = t.server("named -g -n 2 -c named.conf", 5355)
+    t.until(lambda: "all zones loaded" in s.output(), "no zone", s)
     dig = f"dig @{t.host} -p 5355 +tries=1 "
     out = t.client(dig + "+short -f names")
     if out.count("192.0.2.7\n") != 100:
