@@ -15,6 +15,7 @@
 
 #include "tests/fuzz/feed.h"
 #include "tests/traffic/lib_pair.h"
+#include "tests/traffic/lib_police.h"
 
 #define SLOTS 12
 #define SETS 2
@@ -189,6 +190,11 @@ static void do_socket(struct stack *st, struct slot *s, struct feed *in) {
     MUST(sane(r) && (r == 0) == (so != NULL));
     if (r == 0)
         slot_set(s, so);
+    if (r == 0 && type == STACK_RAW) {
+        for (int side = 0; side < 2; side++)
+            police_raw(w.p->side[side].police);
+        anybody_wild = true;
+    }
 }
 
 static void step_call(struct feed *in) {

@@ -55,6 +55,7 @@ struct police {
     struct pair *p;
     int side;
     unsigned mute; /* MUTE_* */
+    bool raw;      /* IP packets are not judged */
     struct police_count count;
     struct conn *hash[HASH];
     uint8_t flat[1 << 18];
@@ -465,6 +466,8 @@ static void judge_ip(struct police *po, const uint8_t *f, uint32_t len,
     const uint8_t *ip = f + 14;
     uint32_t hl = (ip[0] & 15) * 4u, total = ip_length(ip, len - 14, m->gso);
     uint32_t mtu = po->p->cfg.mtu;
+    if (po->raw)
+        return;
     LAW(po, len >= 34 && ip[0] >> 4 == 4 && hl >= 20, "%u", len);
     LAW(po, total == len - 14, "IP length %u in a frame of %u", total, len);
     LAW(po, m->gso || total <= mtu, "%u, mtu %u", total, mtu);
@@ -605,6 +608,8 @@ struct netio *police_open(struct netio *inner, struct police **out,
 }
 
 void police_mute(struct police *po, unsigned ways) { po->mute = ways; }
+
+void police_raw(struct police *po) { po->raw = true; }
 
 const struct police_count *police_count(const struct police *po) {
     return &po->count;

@@ -28,4 +28,6 @@ struct netio *police_open(struct netio *inner, struct police **out,
 /* Frames of both directions vanish here. */
 enum { MUTE_RX = 1, MUTE_TX = 2 }; /* what does not pass; 0: everything does */
 void police_mute(struct police *po, unsigned ways);
+/* A raw socket sends what it likes (IP_HDRINCL): IP is not judged from now on. */
+void police_raw(struct police *po);
 const struct police_count *police_count(const struct police *po);
