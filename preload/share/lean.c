@@ -21,6 +21,10 @@
 #include "netio/sys.h"
 #include "preload/share/opener.h"
 
+/* IFLA_GSO_IPV4_MAX_SIZE (Linux 6.3), and what netio/setup makes of it. */
+#define SUPERFRAME_ATTR 63
+#define SUPERFRAME_BIG 196608u
+
 #define MIN_MTU 576u /* RFC 791: what every host must take */
 
 /* Do the settings ask for nothing but an existing device? */
@@ -46,7 +50,8 @@ struct facts {
     char kind[16]; /* "" for hardware */
     uint8_t mac[6];
     uint32_t mtu;
-    bool has_master; /* a port of a bridge gives its frames to that first */
+    uint32_t superframe; /* longest one it takes; 0: an older kernel */
+    bool has_master;     /* a port of a bridge gives its frames to that first */
 };
 
 /* Copy an attribute's payload, as much as there is room for. */
@@ -75,6 +80,9 @@ static void read_facts(struct facts *f, struct nlmsghdr *h) {
             break;
         case IFLA_MTU:
             take(&f->mtu, sizeof(f->mtu), a);
+            break;
+        case SUPERFRAME_ATTR:
+            take(&f->superframe, sizeof(f->superframe), a);
             break;
         case IFLA_MASTER:
             f->has_master = true;
@@ -115,6 +123,41 @@ static bool look_up(const char *dev, struct facts *f) {
         return false;
     read_facts(f, h);
     return true;
+}
+
+/* As raise_superframe of netio/setup: no failure if it cannot be. */
+static void raise_superframe(struct facts *f) {
+    struct {
+        struct nlmsghdr h;
+        struct ifinfomsg info;
+        struct rtattr a;
+        uint32_t bytes;
+    } q = {
+        .h = {.nlmsg_len = sizeof(q),
+              .nlmsg_type = RTM_NEWLINK,
+              .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
+        .info = {.ifi_index = f->info.ifi_index},
+        .a = {.rta_len = RTA_LENGTH(sizeof(q.bytes)),
+              .rta_type = SUPERFRAME_ATTR},
+        .bytes = SUPERFRAME_BIG,
+    };
+    struct {
+        struct nlmsghdr h;
+        struct nlmsgerr e;
+        char more[256];
+    } answer;
+
+    if (!f->superframe || f->superframe >= SUPERFRAME_BIG)
+        return;
+    int fd = (int)sys_socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
+    long n = fd < 0 ? fd : sys_write(fd, &q, sizeof(q));
+    if (n == (long)sizeof(q))
+        n = sys_read(fd, &answer, sizeof(answer));
+    if (fd >= 0)
+        sys_close(fd);
+    if (n >= (long)(sizeof(answer.h) + sizeof(answer.e)) &&
+        answer.h.nlmsg_type == NLMSG_ERROR && answer.e.error == 0)
+        f->superframe = SUPERFRAME_BIG;
 }
 
 /* veth delivers frames to any MAC, so that we can have our own, to which the
@@ -180,6 +223,9 @@ bool lean_open(const struct settings *s, struct share_new *out) {
     cfg->tune = s->tune;
     own_mac(f.mac, &s->addr, cfg->mac);
     cfg->mtu = f.mtu;
+    raise_superframe(&f);
+    if (f.superframe >= SUPERFRAME_BIG)
+        cfg->superframe = SUPERFRAME_BIG - 1; /* the kernel wants less */
     cfg->addr = s->addr;
     cfg->prefix_len = s->prefix_len;
     cfg->gateway = s->gw;
