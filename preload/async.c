@@ -52,7 +52,7 @@ static const long bands[] = {
 };
 
 static volatile int stop;
-static bool running;
+static bool running FORKED;
 static pthread_t thread;
 
 static struct proc *me(void) { return &self.sh->procs[self.slot]; }
@@ -207,7 +207,10 @@ void async_stop(void) {
     running = false;
 }
 
-void async_forked(void) { running = false; }
+void async_forked(void) {
+    if (running)
+        running = false;
+}
 
 /* ---- asking for it -------------------------------------------------------- */
 

@@ -68,7 +68,7 @@ static void drive(nstime_t end) {
 
 /* Once per process; the rest of the exit finds no stack descriptors. */
 void preload_settle(void) {
-    static bool done;
+    static bool done FORKED;
     if (!self.sh || preload_vforked || share_inside ||
         __atomic_exchange_n(&done, true, __ATOMIC_SEQ_CST))
         return;

@@ -97,7 +97,8 @@ static void after_in_child(void) {
     }
     share_enter(); /* when the parent has left */
     share_fork_child(fork_slot, fork_inside);
-    file_forked();
+    if (!fork_inside) /* else our copy of the table is of the same moment */
+        file_forked();
     share_leave();
 }
 

@@ -12,7 +12,7 @@
 #include "preload/service.h"
 
 static volatile int stop;
-static bool running;
+static bool running FORKED;
 static pthread_t thread;
 
 static void *serve(void *arg) {

@@ -87,8 +87,12 @@ void file_unmap(int fd) {
 
 void file_get(struct file *f) { f->refs++; }
 
+/* Read before it is written: for a read fault the kernel maps the neighbouring
+ * pages too, which a forked child has not mapped yet. */
 void file_put(struct file *f) {
-    if (--f->refs > 0)
+    uint32_t left = __atomic_load_n(&f->refs, __ATOMIC_RELAXED) - 1;
+    __atomic_store_n(&f->refs, left, __ATOMIC_RELAXED);
+    if (left > 0)
         return;
     if (f->so)
         stack_close(self.st, f->so);
@@ -134,7 +138,8 @@ void file_restore(void) {
 void file_forked(void) {
     struct proc *p = me();
     for (uint32_t i = 0; i < p->map_len && i < FILE_TABLE; i++)
-        file_table[i] = p->map[i];
+        if (file_table[i] != p->map[i])
+            file_table[i] = p->map[i];
 }
 
 int file_limit(void) {

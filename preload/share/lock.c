@@ -70,7 +70,7 @@ static void cpu_relax(void) {
 #endif
 }
 
-static unsigned threads;
+static unsigned threads FORKED;
 
 static void learn_thread(void) {
     struct robust *head = NULL;

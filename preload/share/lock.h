@@ -6,6 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* For private variables that a fork's child writes at once: they lie together,
+ * since the kernel has to copy each page that is written. */
+#define FORKED __attribute__((section("forked")))
+
 #define LOCK_TID 0x3fffffffu /* of lock.word: FUTEX_TID_MASK */
 
 /* Laid out like glibc's pthread_mutex_t as far as the kernel's robust list

@@ -23,7 +23,7 @@
 #include "preload/share/inner.h"
 #include "preload/share/wait.h"
 
-struct self self;
+struct self self FORKED;
 __thread int share_inside;
 void (*share_leave_hook)(void);
 __thread bool share_async;
@@ -51,7 +51,7 @@ nstime_t share_clock(void) {
 #define GATE_STEPS 2000
 #define PASS_NS 100000 /* for those on their way through the lock */
 
-static bool gate_closed;
+static bool gate_closed FORKED;
 static __thread bool gate_keeper; /* this thread closed it */
 
 static void step(long ns) {
