@@ -59,6 +59,7 @@ __thread int preload_vforked;
 
 static __thread int fork_slot;    /* reserved for the child, or -errno */
 static __thread bool fork_inside; /* the lock is held over the fork */
+static __thread bool fork_told;   /* the parent will tell the child's pid */
 
 static void before_fork(void) {
     if (!self.sh || preload_vforked)
@@ -95,15 +96,22 @@ static void after_in_child(void) {
         lose_stack(fork_slot);
         return;
     }
-    share_enter(); /* when the parent has left */
+    if (fork_told && fork_inside && !share_async) {
+        fork_told = false;
+        share_fork_child(fork_slot, true);
+        return;
+    }
+    share_enter();
     share_fork_child(fork_slot, fork_inside);
-    if (!fork_inside) /* else our copy of the table is of the same moment */
-        file_forked();
+    file_forked();
     share_leave();
 }
 
 /* The parent knows the child's pid, or that there is none. The child enters
- * its own pid as well; but it may die before it does. */
+ * its own pid as well; but it may die before it does. Those whose parent tells
+ * it do so without the lock: nothing else has to be done inside, our copies of
+ * the tables being of the moment of the fork. A fork inside the C library
+ * (forkpty) has a parent that does not. */
 static void tell_slot(pid_t pid) {
     int saved = errno;
     share_enter();
@@ -114,9 +122,11 @@ static void tell_slot(pid_t pid) {
 
 EXPORT pid_t fork(void) {
     bool ours = self.sh && !preload_vforked;
+    fork_told = ours;
     pid_t pid = real.fork();
     if (ours && pid != 0)
         tell_slot(pid);
+    fork_told = false;
     return pid;
 }
 

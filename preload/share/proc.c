@@ -241,14 +241,19 @@ int share_fork_prepare(void) {
     return slot;
 }
 
+/* Parent and child both enter the child's pid, the child without the lock: it
+ * is not to wait for its parent, nor to be killed inside by one that only
+ * tried whether it can fork. As long as it lives the slot is its own. */
 void share_fork_parent(int slot, pid_t child) {
     if (slot < 0)
         return;
     struct proc *p = &self.sh->procs[slot];
     if (child < 0)
         share_proc_gone((uint32_t)slot);
-    else if (p->pid == -1) { /* the child may have been quicker */
-        p->pid = child;
+    else {
+        int32_t reserved = -1; /* else the child was quicker, and knows */
+        __atomic_compare_exchange_n(&p->pid, &reserved, child, false,
+                                    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
         self.sh->procs_seq++;
     }
 }
@@ -258,13 +263,14 @@ void share_fork_parent(int slot, pid_t child) {
  * made anew then (the arena is the parent's and ours, and whole). */
 void share_fork_child(int slot, bool was_inside) {
     share_open_gate();
-    if (!was_inside)
+    if (!was_inside) {
         stack_attach(self.st, self.base, self.io);
-    stack_now(self.st, share_clock());
+        stack_now(self.st, share_clock());
+    }
     if (slot < 0)
         return;
-    struct proc *p = &self.sh->procs[slot];
-    p->pid = (int32_t)sys_getpid();
-    self.sh->procs_seq++;
+    __atomic_store_n(&self.sh->procs[slot].pid, (int32_t)sys_getpid(),
+                     __ATOMIC_SEQ_CST);
     self.slot = (uint32_t)slot;
+    self.sh->procs_seq += share_inside != 0; /* else the parent counts it */
 }

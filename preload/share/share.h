@@ -206,7 +206,7 @@ void share_reap_one(uint32_t slot); /* this one, if it is dead */
 /* fork: parent, before: reserve a slot with a copy of our map. Lock held. */
 int share_fork_prepare(void);
 void share_fork_parent(int slot, pid_t child); /* child < 0: undo */
-/* was_inside: the forking thread held the lock. */
+/* was_inside: the forking thread held the lock; then the child need not. */
 void share_fork_child(int slot, bool was_inside);
 
 /* Answer one caller on the join socket; called by whoever watches. */

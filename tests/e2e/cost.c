@@ -4,6 +4,7 @@
  *                           the program reaches it, next to libc.so.6's own
  *   cost processes ADDR N   fork, exec, posix_spawn and system with N TCP
  *                           sockets open that listen on ADDR
+ *   cost killed N           kills N children soon after their fork
  *
  * A line for each: name and nanoseconds (calls: two columns, ours and bare).
  * The median of many batches, taken in turns.
@@ -12,6 +13,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -226,11 +228,32 @@ static int processes(const char *addr, int sockets) {
     return 0;
 }
 
+/* Children that are killed from 0 to 200 us after the fork, as strace does to
+ * find out what ptrace(2) can do. None of them has touched a socket. */
+static int killed(int n) {
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    for (int i = 0; i < n; i++) {
+        pid_t pid = fork();
+        if (pid == 0)
+            for (;;)
+                pause();
+        uint64_t end = now_ns() + (uint64_t)(i % 100) * 2000;
+        while (now_ns() < end)
+            ;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    return fd < 0;
+}
+
 int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "calls") == 0)
         return calls();
     if (argc == 4 && strcmp(argv[1], "processes") == 0)
         return processes(argv[2], atoi(argv[3]));
-    fprintf(stderr, "usage: cost calls | cost processes ADDR N\n");
+    if (argc == 3 && strcmp(argv[1], "killed") == 0)
+        return killed(atoi(argv[2]));
+    fprintf(stderr,
+            "usage: cost calls | cost killed N | cost processes ADDR N\n");
     return 2;
 }

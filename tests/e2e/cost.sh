@@ -44,3 +44,10 @@ for how in exec vfork posix_spawn system; do
 done
 check fork times fork 6 # 1.9 to 2.1 on a quiet machine; 2 is the aim
 check faults faults 31 # 25 now; 35 with each page of the arena by itself
+# A child that only started held no lock when it was killed.
+killed() {
+    launch 60 bash -c "'$BUILD/cost' killed 1000 &&
+        '$BUILD/stackctl' stat --here > '$WORK/stat'" &&
+        has "frames" < "$WORK/stat" && ! has "lock_died" < "$WORK/stat"
+}
+check killed killed
