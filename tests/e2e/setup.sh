@@ -26,6 +26,9 @@ mkdir "$COPY"
 cp "$BUILD/stackctl" "$BUILD/stackrun" "$BUILD/libstack.so" "$COPY"
 chmod -R a+rX "$WORK"
 
+mkdir -m 700 "$WORK/closed" && cp "$COPY"/* "$WORK/closed"
+check library_unreadable refused "cannot read" env $OK \
+    "$WORK/closed/stackrun" --user nobody -- $FETCH
 check no_such_device refused nope0 $RUN --dev nope0 --addr 198.18.0.2/24 \
     -- $FETCH
 check no_such_device_plain refused nope0 $PRE LIBSTACK_DEV=nope0 \

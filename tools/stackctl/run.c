@@ -162,14 +162,18 @@ static int get_stack(struct launch *l) {
     return e < 0 ? complain("%s", err) : 0;
 }
 
-/* Become the user that --user names, for good. */
-static int become(const char *user) {
+/* Become the user that --user names, for good. What this user cannot read
+ * ld.so would leave out, and go on with the kernel's network. */
+static int become(const char *user, const char *library) {
     struct passwd *pw = getpwnam(user);
     if (!pw)
         return complain("--user %s: no such user", user);
     if (initgroups(pw->pw_name, pw->pw_gid) || setgid(pw->pw_gid) ||
         setuid(pw->pw_uid))
         return complain("--user %s: %s: run as root", user, strerror(errno));
+    if (access(library, R_OK))
+        return complain("--user %s cannot read %s: %s", user, library,
+                        strerror(errno));
     setenv("HOME", pw->pw_dir, 1);
     setenv("USER", user, 1);
     return 0;
@@ -182,7 +186,7 @@ static _Noreturn void start_program(const struct launch *l) {
     share_keep_on_exec(true);
     setenv("LIBSTACK_INHERIT", inherit, 1);
     unsetenv("LIBSTACK_SUMMARY"); /* the keeper's business */
-    if (set_preload(l->library) || (l->user && become(l->user)))
+    if (set_preload(l->library) || (l->user && become(l->user, l->library)))
         _exit(EXIT_SETUP);
     execv(l->path, l->argv);
     int code = errno == ENOENT ? EXIT_MISSING : EXIT_CANNOT;
