@@ -247,7 +247,7 @@ static ssize_t recv_more(struct patience *p, struct file *f,
     bool peek = flags & STACK_MSG_PEEK;
     while (got < target) {
         uint32_t ready = stack_ready(self.st, f->so);
-        if (ready & STACK_ERR || (peek && ready & (STACK_RDHUP | STACK_HUP)))
+        if (stack_error(f->so) || (peek && ready & (STACK_RDHUP | STACK_HUP)))
             break;
         if (peek) {
             if (be_patient(p, f, STACK_IN | STACK_RDHUP, NULL) < 0)
@@ -320,8 +320,8 @@ ssize_t io_recv(int fd, const struct iovec *iov, int niov, int flags,
 
 /* ---- sending --------------------------------------------------------------- */
 
-/* MSG_EOR and MSG_ZEROCOPY (without SO_ZEROCOPY) change nothing on these
- * sockets. */
+/* MSG_EOR changes nothing on these sockets; for MSG_ZEROCOPY see
+ * send_locked. */
 static uint32_t send_flags(int flags) {
     return (flags & MSG_OOB ? STACK_MSG_OOB : 0) |
            (flags & MSG_DONTROUTE ? STACK_MSG_DONTROUTE : 0) |
@@ -347,7 +347,7 @@ static ssize_t send_stream(struct patience *p, struct file *f,
             if (e < 0)
                 return sent ? (ssize_t)sent : e;
         }
-        if (sent && stack_ready(self.st, f->so) & STACK_ERR)
+        if (sent && stack_error(f->so))
             break;
         window_at(&w, iov, niov, sent);
         r = flags ? 0 : send_loan(f, iov, niov, sent, total - sent);
@@ -436,8 +436,8 @@ static ssize_t send_opening(int fd, struct patience *p, struct file *f,
 }
 
 /* Lock held. */
-static ssize_t send_locked(int fd, struct file *f, const struct msghdr *h,
-                           int flags) {
+static ssize_t send_message(int fd, struct file *f, const struct msghdr *h,
+                            int flags) {
     struct patience p = {
         .block = !f->nonblock && !(flags & MSG_DONTWAIT),
         .timeout = f->snd_timeout,
@@ -458,6 +458,20 @@ static ssize_t send_locked(int fd, struct file *f, const struct msghdr *h,
     if (m.has_peer && (r = policy_apply(fd, f, RULE_TO, &m.peer)))
         return r;
     return send_datagram(&p, f, h->msg_iov, niov, send_flags(flags), &m);
+}
+
+/* Lock held. A call with MSG_ZEROCOPY has a number when it has taken something,
+ * in however many pieces (msg_zerocopy.rst); an empty datagram has one, too. */
+static ssize_t send_locked(int fd, struct file *f, const struct msghdr *h,
+                           int flags) {
+    bool stream = sock_is_stream(f);
+    int told = flags & MSG_ZEROCOPY ? stack_zerocopy(self.st, f->so) : 0;
+    if (told < 0 && !(stream && iov_sum(h->msg_iov, (int)h->msg_iovlen) == 0))
+        return told;
+    ssize_t r = send_message(fd, f, h, flags);
+    if (told > 0 && r >= !!stream)
+        stack_zerocopy_sent(self.st, f->so, (size_t)r);
+    return r;
 }
 
 /* The signal is raised outside the section: its handler may do anything. */

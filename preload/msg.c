@@ -210,32 +210,34 @@ static void put_error(struct out *o, const struct io_msg *im) {
     e.ee.ee_type = x->type;
     e.ee.ee_code = x->code;
     e.ee.ee_info = x->info;
+    e.ee.ee_data = x->data;
     struct endpoint from = {.ip = x->offender};
     socklen_t len = addr_make(im->family, &from, &e.from);
     bool six = im->family == 6;
+    if (x->origin != STACK_ORIGIN_ICMP) /* nobody sent it */
+        memset(&e.from, 0, sizeof(e.from));
     put(o, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_RECVERR : IP_RECVERR, &e,
         sizeof(e.ee) + len);
 }
 
-/* Streams have none of these. What MSG_ERRQUEUE returns carries the error
- * (and the time), not the rest. */
+/* Streams have none of these but the error. What MSG_ERRQUEUE returns carries
+ * that (and the time), not the rest. */
 void msg_control_out(struct msghdr *h, const struct io_msg *im,
                      int *out_flags) {
     struct out o = {h->msg_control, h->msg_control ? h->msg_controllen : 0, 0,
                     0};
-    if (!im->stream) {
-        bool error = im->m.out_flags & STACK_MSG_ERRQUEUE;
+    bool error = im->m.out_flags & STACK_MSG_ERRQUEUE;
+    if (im->want & MSG_WANT_TIME && (error || !im->stream))
+        put_time(&o, im);
+    if (error) {
+        put_error(&o, im);
+    } else if (!im->stream) {
         uint8_t tos = (uint8_t)im->m.tos;
-        if (im->want & MSG_WANT_TIME)
-            put_time(&o, im);
-        if (!error)
-            put_pktinfo(&o, im);
-        if (!error && im->want & MSG_WANT_TTL)
+        put_pktinfo(&o, im);
+        if (im->want & MSG_WANT_TTL)
             put(&o, IPPROTO_IP, IP_TTL, &im->m.ttl, sizeof(int));
-        if (!error && im->want & MSG_WANT_TOS)
+        if (im->want & MSG_WANT_TOS)
             put(&o, IPPROTO_IP, IP_TOS, &tos, 1);
-        if (error)
-            put_error(&o, im);
     }
     *out_flags |= o.flags;
     h->msg_controllen = o.used;

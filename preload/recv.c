@@ -58,6 +58,13 @@ EXPORT ssize_t readv(int fd, const struct iovec *iov, int n) {
     RETURN(r <= 0 ? r : io_recv(fd, iov, n, 0, NULL));
 }
 
+/* Where it came from; NULL: streams, and notifications of MSG_ZEROCOPY, come
+ * from nowhere. */
+static const struct endpoint *im_peer(const struct io_msg *im) {
+    bool told = im->m.error.origin == STACK_ORIGIN_ZEROCOPY;
+    return im->stream || told ? NULL : &im->m.peer;
+}
+
 /* recvfrom(2). A stream has no addresses to tell: *len becomes 0. */
 EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags,
                         struct sockaddr *addr, socklen_t *len) {
@@ -70,7 +77,7 @@ EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags,
     struct io_msg im = {0};
     ssize_t r = recv_buffer(fd, buf, n, flags, &im);
     if (r >= 0) {
-        int e = addr_out(im.family, im.stream ? NULL : &im.m.peer, addr, len);
+        int e = addr_out(im.family, im_peer(&im), addr, len);
         r = e < 0 ? e : r;
     }
     RETURN(r);
@@ -94,8 +101,7 @@ static ssize_t recv_one(int fd, struct msghdr *h, int flags) {
               (got & STACK_MSG_OOB ? MSG_OOB : 0) |
               (got & STACK_MSG_ERRQUEUE ? MSG_ERRQUEUE : 0);
     if (h->msg_name) {
-        int e = addr_out(im.family, im.stream ? NULL : &im.m.peer, h->msg_name,
-                         &h->msg_namelen);
+        int e = addr_out(im.family, im_peer(&im), h->msg_name, &h->msg_namelen);
         if (e < 0)
             return e;
     }

@@ -98,8 +98,8 @@ static bool sock_takes(int fd) {
     struct file *f = section_enter(fd);
     if (!f)
         return true; /* the send will say EBADF */
-    bool ok = !f->nonblock ||
-              stack_ready(self.st, f->so) & (STACK_OUT | STACK_ERR | STACK_HUP);
+    bool ok = !f->nonblock || stack_error(f->so) ||
+              stack_ready(self.st, f->so) & (STACK_OUT | STACK_HUP);
     section_leave(f);
     return ok;
 }

@@ -65,6 +65,10 @@ static inline struct list_node *list_first(const struct list *l) {
     return list_empty(l) ? NULL : l->head.next;
 }
 
+static inline struct list_node *list_last(const struct list *l) {
+    return list_empty(l) ? NULL : l->head.prev;
+}
+
 static inline struct list_node *list_pop_front(struct list *l) {
     struct list_node *n = list_first(l);
     if (n)

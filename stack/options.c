@@ -102,6 +102,16 @@ static int set_buf_lock(struct sock *so, int64_t v) {
     return 0;
 }
 
+/* SO_ZEROCOPY: of TCP and UDP; a flag that is 0 or 1 and nothing else. */
+static int set_zerocopy(struct sock *so, int64_t v) {
+    if (so->kind != SOCK_TCP && so->kind != SOCK_UDP)
+        return -EOPNOTSUPP;
+    if (v < 0 || v > 1)
+        return -EINVAL;
+    so->zerocopy = v;
+    return 0;
+}
+
 /* -1: off. */
 static int set_linger(struct sock *so, int64_t v) {
     so->linger = v < 0 ? -1 : v > INT_MAX ? INT_MAX : (int32_t)v;
@@ -131,6 +141,8 @@ int sock_setopt(struct sock *so, enum stack_opt opt, int64_t v) {
         return set_linger(so, v);
     case STACK_OPT_BUF_LOCK:
         return set_buf_lock(so, v);
+    case STACK_OPT_ZEROCOPY:
+        return set_zerocopy(so, v);
     case STACK_OPT_PRIORITY:
         if (v < 0 || v > PRIORITY_MAX)
             return -EPERM;
@@ -178,6 +190,9 @@ int sock_getopt(struct stack *st, struct sock *so, enum stack_opt opt,
     case STACK_OPT_BUF_LOCK:
         *v = (so->sndbuf_locked ? LOCK_SNDBUF : 0) |
              (so->rcvbuf_locked ? LOCK_RCVBUF : 0);
+        return 0;
+    case STACK_OPT_ZEROCOPY:
+        *v = so->zerocopy;
         return 0;
     case STACK_OPT_ERROR:
         *v = sock_take_error(so);

@@ -99,6 +99,7 @@ void sock_inherit(struct sock *child, const struct sock *parent) {
     child->sndbuf_locked = parent->sndbuf_locked;
     child->rcvbuf_locked = parent->rcvbuf_locked;
     child->no_check = parent->no_check;
+    child->zerocopy = parent->zerocopy;
     child->ttl = parent->ttl;
     child->tos = parent->tos;
     child->mtu_discover = parent->mtu_discover;
@@ -352,6 +353,18 @@ ssize_t stack_send(struct stack *st, struct sock *so, const struct iovec *iov,
         return -EPIPE;
     BUSY(st, so);
     return proto_of(so)->send(st, so, iov, niov, flags, m);
+}
+
+int stack_error(const struct sock *so) { return so->error; }
+
+/* Transports without it never have the option set. */
+int stack_zerocopy(struct stack *st, struct sock *so) {
+    return so->zerocopy ? proto_of(so)->zerocopy(st, so) : 0;
+}
+
+void stack_zerocopy_sent(struct stack *st, struct sock *so, size_t n) {
+    BUSY(st, so);
+    proto_of(so)->zerocopy_sent(st, so, n);
 }
 
 /* ---- loans ----------------------------------------------------------- */

@@ -44,9 +44,8 @@ struct sock {
     /* options, see options.def; defaults from sock_defaults() */
     bool reuseaddr, reuseport, keepalive, broadcast, oobinline;
     bool v6only, recverr, pktinfo, recvttl, recvtos;
-    bool freebind, bind_no_port, no_check, hdrincl;
-    uint32_t icmp_filter; /* raw sockets */
-    bool ipopts_given;    /* by the program, not by the peer's source route */
+    bool freebind, bind_no_port, no_check, hdrincl, zerocopy;
+    bool ipopts_given; /* by the program, not by the peer's source route */
     bool sndbuf_locked, rcvbuf_locked; /* set by the program: no autotuning */
     uint8_t ttl, multicast_ttl, tos, mtu_discover, priority;
     int32_t linger; /* -1 off; seconds */
@@ -57,6 +56,7 @@ struct sock {
 
     int error; /* pending SO_ERROR, positive errno */
     struct endpoint local, remote;
+    uint32_t icmp_filter;                   /* raw sockets */
     struct list_node tuple_link, port_link; /* demux */
     struct list_node all_link;              /* shared.socks */
     nstime_t created;
@@ -87,6 +87,9 @@ struct sock_proto {
     int (*getopt)(struct stack *st, struct sock *so, enum stack_opt opt,
                   int64_t *v);
     bool (*unsent)(struct stack *st, struct sock *so);
+    /* MSG_ZEROCOPY (stack.h); only called with SO_ZEROCOPY */
+    int (*zerocopy)(struct stack *st, struct sock *so);
+    void (*zerocopy_sent)(struct stack *st, struct sock *so, size_t n);
     /* Long copies outside the lock; may be NULL (stack.h, loans) */
     uint32_t (*loan)(struct stack *st, struct sock *so, size_t want,
                      struct bufq *q);

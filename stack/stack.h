@@ -252,6 +252,8 @@ int stack_accept(struct stack *st, struct sock *so, struct sock **out);
 /* stack_icmp_error.origin; the values of SO_EE_ORIGIN_* */
 #define STACK_ORIGIN_LOCAL 1
 #define STACK_ORIGIN_ICMP 2
+#define STACK_ORIGIN_ZEROCOPY 5
+#define STACK_ZEROCOPY_COPIED 1 /* code of it */
 
 /* What comes with a message besides its bytes. */
 struct stack_msg {
@@ -267,6 +269,7 @@ struct stack_msg {
         uint8_t origin;       /* STACK_ORIGIN_* */
         uint8_t type, code;   /* of the ICMP message */
         uint32_t info;        /* MTU of a fragmentation-needed message */
+        uint32_t data;        /* ZEROCOPY: sends from info to data are over */
         struct ip_addr offender;
     } error;
 };
@@ -276,6 +279,15 @@ struct stack_msg {
  * NULL. */
 ssize_t stack_send(struct stack *st, struct sock *so, const struct iovec *iov,
                    int niov, uint32_t flags, const struct stack_msg *m);
+/* MSG_ZEROCOPY (tcp/zerocopy.c, udp_error.c). Bytes are copied as ever, so the
+ * call is the usual one, between these two. Is the next send to be one: 1, 0
+ * (SO_ZEROCOPY is not set) or -ENOBUFS (too many are under way)? And: it was,
+ * and took n bytes; the error queue will tell. */
+int stack_zerocopy(struct stack *st, struct sock *so);
+void stack_zerocopy_sent(struct stack *st, struct sock *so, size_t n);
+/* The pending error, positive errno or 0, which stays: ERR may also stand for
+ * an entry of the error queue. */
+int stack_error(const struct sock *so);
 /* Returns bytes, 0 at the end of the stream, or -EAGAIN, -ENOTCONN, ... m may
  * be NULL. A TCP receiver sends its window update itself. */
 ssize_t stack_recv(struct stack *st, struct sock *so, const struct iovec *iov,

@@ -334,6 +334,8 @@ const struct sock_proto udp_proto = {
     .setopt = udp_setopt,
     .getopt = udp_getopt,
     .unsent = udp_unsent,
+    .zerocopy = udp_zerocopy,
+    .zerocopy_sent = udp_zerocopy_sent,
 };
 
 /* After a death inside the lock: what was queued is lost, as on the wire. */

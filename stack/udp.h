@@ -35,6 +35,9 @@ struct udp_sock {
     uint32_t queued;    /* bytes charged for them */
     struct list errors; /* struct udp_error */
     uint32_t error_bytes;
+    /* MSG_ZEROCOPY: number of the next send, and of the first that the error
+     * queue has not told of */
+    uint32_t zc_next, zc_untold;
     /* MSG_MORE: one datagram in the making, sent by the first send without
      * it to the destination of the first one with it. */
     bool corked;
@@ -55,11 +58,16 @@ int udp_set_cork(struct stack *st, struct udp_sock *u, bool on);
 
 /* udp_error.c */
 /* Queue an error for RECVERR; what does not fit the buffer is counted. */
-void udp_error_push(struct stack *st, struct udp_sock *u,
+bool udp_error_push(struct stack *st, struct udp_sock *u,
                     const struct stack_icmp_error *info,
                     const struct endpoint *to, const uint8_t *data,
                     uint32_t len);
 /* recv with MSG_ERRQUEUE: -EAGAIN when there is none. */
 ssize_t udp_error_recv(struct stack *st, struct udp_sock *u,
                        const struct iovec *iov, int niov, struct stack_msg *m);
+/* sock_proto.zerocopy, zerocopy_sent */
+int udp_zerocopy(struct stack *st, struct sock *so);
+void udp_zerocopy_sent(struct stack *st, struct sock *so, size_t n);
+/* Datagrams are gone: tell of the sends that made them. */
+void udp_zerocopy_tell(struct stack *st, struct udp_sock *u);
 void udp_error_clear(struct stack *st, struct udp_sock *u);

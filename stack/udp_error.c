@@ -18,7 +18,7 @@
 
 /* data, len: payload of the datagram as far as it is known, may be NULL, 0.
  * The queue shares its limit with the receive buffer (rcvbuf bytes). */
-void udp_error_push(struct stack *st, struct udp_sock *u,
+bool udp_error_push(struct stack *st, struct udp_sock *u,
                     const struct stack_icmp_error *info,
                     const struct endpoint *to, const uint8_t *data,
                     uint32_t len) {
@@ -28,7 +28,7 @@ void udp_error_push(struct stack *st, struct udp_sock *u,
         e = mem_alloc_raw(st, size);
     if (!e) {
         COUNT(st, drop_udp_errqueue);
-        return;
+        return false;
     }
     *e = (struct udp_error){
         .size = size, .len = len, .arrived = st->now, .info = *info, .to = *to};
@@ -36,6 +36,7 @@ void udp_error_push(struct stack *st, struct udp_sock *u,
         memcpy(e->data, data, len);
     u->error_bytes += size;
     list_push_back(&u->errors, &e->link);
+    return true;
 }
 
 /* Out of the queue, memory given back. */
@@ -52,6 +53,12 @@ static struct udp_error *first_error(struct udp_sock *u) {
     return n ? container_of(n, struct udp_error, link) : NULL;
 }
 
+/* The newest one, likewise. */
+static struct udp_error *last_error(struct udp_sock *u) {
+    struct list_node *n = list_last(&u->errors);
+    return n ? container_of(n, struct udp_error, link) : NULL;
+}
+
 /* Forget all entries (close). */
 void udp_error_clear(struct stack *st, struct udp_sock *u) {
     struct udp_error *e;
@@ -60,8 +67,8 @@ void udp_error_clear(struct stack *st, struct udp_sock *u) {
 }
 
 /* The payload of the datagram comes with it, as much as was quoted. Afterwards
- * the pending error is that of the next entry, or none (Linux:
- * sock_dequeue_err_skb). */
+ * the pending error is that of the next entry, or none, unless both are mere
+ * notifications (Linux: sock_dequeue_err_skb). */
 ssize_t udp_error_recv(struct stack *st, struct udp_sock *u,
                        const struct iovec *iov, int niov, struct stack_msg *m) {
     struct udp_error *e = first_error(u);
@@ -78,7 +85,7 @@ ssize_t udp_error_recv(struct stack *st, struct udp_sock *u,
     }
     if (m) {
         m->peer = e->to;
-        m->has_peer = true;
+        m->has_peer = e->info.origin != STACK_ORIGIN_ZEROCOPY;
         m->has_local = false;
         m->error = e->info;
         m->arrived = e->arrived;
@@ -86,10 +93,55 @@ ssize_t udp_error_recv(struct stack *st, struct udp_sock *u,
         if (done < e->len)
             m->out_flags |= STACK_MSG_TRUNC;
     }
+    bool icmp = e->info.err;
     error_free(st, u, e);
     e = first_error(u);
-    u->so.error = e ? e->info.err : 0;
+    if (icmp || (e && e->info.err))
+        u->so.error = e ? e->info.err : 0;
+    if (e)
+        sock_event(st, &u->so, STACK_ERR);
     return done;
+}
+
+/* ---- MSG_ZEROCOPY ---------------------------------------------------- */
+
+/* A notification needs room in the queue. */
+int udp_zerocopy(struct stack *st, struct sock *so) {
+    struct udp_sock *u = udp_of(so);
+    if (u->error_bytes + sizeof(struct udp_error) <= so->rcvbuf)
+        return 1;
+    COUNT(st, drop_udp_errqueue);
+    return -ENOBUFS;
+}
+
+/* A datagram has left when its send returns, and is copied when it arrives,
+ * on this host or by the device: its buffer is free. What MSG_MORE has begun
+ * is told when it is complete. */
+void udp_zerocopy_sent(struct stack *st, struct sock *so, size_t n) {
+    struct udp_sock *u = udp_of(so);
+    u->zc_next++;
+    if (!u->corked)
+        udp_zerocopy_tell(st, u);
+}
+
+/* Sends in a row are one entry, as in Linux (skb_zerocopy_notify_extend). If
+ * there is no memory for it, the next one tells of them as well. */
+void udp_zerocopy_tell(struct stack *st, struct udp_sock *u) {
+    static const struct endpoint nobody;
+    struct stack_icmp_error e = {.origin = STACK_ORIGIN_ZEROCOPY,
+                                 .code = STACK_ZEROCOPY_COPIED,
+                                 .info = u->zc_untold,
+                                 .data = u->zc_next - 1};
+    struct udp_error *last = last_error(u);
+    if (u->zc_untold == u->zc_next)
+        return;
+    if (last && last->info.origin == STACK_ORIGIN_ZEROCOPY &&
+        last->info.data + 1 == u->zc_untold)
+        last->info.data = e.data;
+    else if (!udp_error_push(st, u, &e, &nobody, NULL, 0))
+        return;
+    u->zc_untold = u->zc_next;
+    sock_event(st, &u->so, STACK_ERR);
 }
 
 /* The socket that sent src:sport -> dst:dport; NULL if none is left. */

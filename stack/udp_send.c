@@ -221,6 +221,7 @@ static int transmit_any(struct stack *st, const struct out *o,
 static void uncork(struct stack *st, struct udp_sock *u) {
     bufq_clear(st, &u->cork);
     u->corked = false;
+    udp_zerocopy_tell(st, u);
 }
 
 /* Send what was collected. */

@@ -106,6 +106,7 @@ static void passed(struct stack *st, struct tcp_sock *tp, struct tcp_sock *peer,
     peer->rcv_ms = now;
     st->sh->inside = st->now;
     COUNT_ADD(st, tcp_fused_bytes, n);
+    tcp_zerocopy_acked(st, tp);
     tcp_data_event(st, peer);
 }
 

@@ -89,6 +89,7 @@ static uint32_t advance_una(struct stack *st, struct tcp_sock *tp, seq_t ack) {
     tp->bytes_acked += data;
     if (tp->urg_sending && seq_geq(ack, tp->snd_up))
         tp->urg_sending = false;
+    tcp_zerocopy_acked(st, tp);
     return data;
 }
 

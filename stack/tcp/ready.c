@@ -6,7 +6,7 @@
  *   RDHUP  the peer has sent FIN, or SHUT_RD
  *   HUP    both directions are over; also a socket never connected
  *   PRI    an urgent byte is there (RFC 9293 section 3.8.5)
- *   ERR    an error is pending
+ *   ERR    an error is pending, or an entry of the error queue
  *
  * Nothing at all while the handshake lasts. Whoever asks and finds no room is
  * promised an event when there is some (tp->nospace). */
@@ -50,7 +50,7 @@ uint32_t tcp_ready(struct stack *st, struct sock *so) {
         if (tp->urg_state == TCP_URG_HERE)
             r |= STACK_PRI;
     }
-    if (so->error)
+    if (so->error || tcp_zerocopy_waits(tp))
         r |= STACK_ERR;
     return r;
 }

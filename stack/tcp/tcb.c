@@ -69,6 +69,7 @@ void tcp_establish(struct stack *st, struct tcp_sock *tp) {
     tp->rcv_ms = tp->ack_ms = tp->cwv_ms = tcp_ms(st);
     tp->done = true;
     tcp_fuse(st, tp);
+    tcp_zerocopy_acked(st, tp); /* of Fast Open */
     timer_stop(st, &tp->rtx);
     arp_confirm(st, &tp->so.remote.ip);
     tcp_arm_keepalive(st, tp);
@@ -88,6 +89,7 @@ static void drop_protocol_state(struct stack *st, struct tcp_sock *tp) {
     timer_stop(st, &tp->pace);
     list_remove(&tp->due_link);
     bufq_clear(st, &tp->sndq);
+    tcp_zerocopy_abort(st, tp);
     tcp_board_free(st, tp);
     tcp_reass_free(st, tp);
     tcp_cc_stop(st, tp);
@@ -99,6 +101,7 @@ void tcp_free(struct stack *st, struct tcp_sock *tp) {
     drop_protocol_state(st, tp);
     bufq_clear(st, &tp->rcvq);
     tcp_saved_syn_free(st, tp);
+    tcp_zerocopy_free(st, tp);
     demux_remove(st, &st->sh->tcp, &tp->so);
     sock_free(st, &tp->so);
 }
@@ -164,6 +167,8 @@ const struct sock_proto tcp_proto = {
     .setopt = tcp_setopt,
     .getopt = tcp_getopt,
     .unsent = tcp_unsent,
+    .zerocopy = tcp_zerocopy,
+    .zerocopy_sent = tcp_zerocopy_sent,
     .loan = tcp_loan,
     .repay = tcp_repay,
     .take = tcp_take,

@@ -121,6 +121,7 @@ struct bbr;          /* cc_bbr.c */
 struct tcp_reass;    /* reass.c */
 struct tcp_board;    /* sack.c */
 struct tcp_listener; /* listen.c */
+struct tcp_zerocopy; /* zerocopy.c */
 struct tcp_saved_syn {
     uint32_t len;
     uint8_t headers[120 + 14]; /* of the peer's SYN, TCP options included */
@@ -136,6 +137,7 @@ struct tcp_sock {
     struct tcp_reass *reass;
     struct tcp_board *board;
     struct tcp_saved_syn *saved_syn; /* listen.c */
+    struct tcp_zerocopy *zerocopy;
     struct bufq sndq; /* [snd_buf_seq, ...): unacknowledged and unsent */
     struct bufq rcvq; /* [rcv_buf_seq, ...): in order, not yet read */
     struct timer rtx, dack, keep, cork_timer, pace;
@@ -251,7 +253,6 @@ struct tcp_sock {
     seq_t recover, high_rxt;
     seq_t tlp_end;             /* snd_nxt after the tail loss probe */
     uint32_t pace_max;         /* SO_MAX_PACING_RATE, bytes/s; 0: no limit */
-    uint32_t delivery_rate;    /* bytes/s (rate.c) */
     nstime_t pace_at;          /* nothing leaves before */
     uint32_t cwv_used, cwv_ms; /* cwv.c: most in flight since, time */
     uint16_t dupacks, dupthresh;
@@ -261,15 +262,16 @@ struct tcp_sock {
     uint8_t mtu_fails;   /* losses of a probe of this size */
     seq_t dsack_round;   /* reo_more grows again once this is acknowledged */
     uint32_t prior_cwnd, prior_ssthresh;
-    uint32_t undo_ts;    /* our TSval at the SYN, then at the first
+    uint32_t undo_ts;       /* our TSval at the SYN, then at the first
                              retransmission of a recovery */
-    uint32_t resend_ts;  /* our TSval when snd_una was last sent again by a
+    uint32_t resend_ts;     /* our TSval when snd_una was last sent again by a
                              time-out or a tail loss probe */
-    seq_t undo_una;      /* snd_una at its start */
-    int32_t undo_bytes;  /* retransmitted and not yet D-SACKed */
-    uint32_t dsack_segs; /* D-SACKed so far */
-    seq_t ecn_end;       /* snd_nxt when cwr was set */
-    union {              /* of the congestion control */
+    seq_t undo_una;         /* snd_una at its start */
+    int32_t undo_bytes;     /* retransmitted and not yet D-SACKed */
+    uint32_t dsack_segs;    /* D-SACKed so far */
+    seq_t ecn_end;          /* snd_nxt when cwr was set */
+    uint32_t delivery_rate; /* bytes/s (rate.c) */
+    union {                 /* of the congestion control */
         uint32_t cc_mem[8];
         struct {
             struct bbr *bbr;

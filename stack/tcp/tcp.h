@@ -318,6 +318,17 @@ static inline uint32_t tcp_ts_now(const struct stack *st, uint32_t offset) {
     return tcp_ms(st) + offset;
 }
 
+/* zerocopy.c */
+int tcp_zerocopy(struct stack *st, struct sock *so);
+void tcp_zerocopy_sent(struct stack *st, struct sock *so, size_t n);
+void tcp_zerocopy_acked(struct stack *st, struct tcp_sock *tp);
+void tcp_zerocopy_abort(struct stack *st, struct tcp_sock *tp);
+void tcp_zerocopy_free(struct stack *st, struct tcp_sock *tp);
+/* Is there an entry to be read with MSG_ERRQUEUE? */
+bool tcp_zerocopy_waits(const struct tcp_sock *tp);
+ssize_t tcp_zerocopy_recv(struct stack *st, struct tcp_sock *tp,
+                          struct stack_msg *m);
+
 /* connect.c, user_send.c, user_recv.c, close.c, option.c, ready.c, info.c */
 int tcp_connect(struct stack *st, struct sock *so, const struct endpoint *to);
 int tcp_connect_again(struct stack *st, struct tcp_sock *tp);

@@ -109,7 +109,7 @@ ssize_t tcp_recv(struct stack *st, struct sock *so, const struct iovec *iov,
     if (m)
         m->out_flags = 0;
     if (flags & STACK_MSG_ERRQUEUE)
-        return -EAGAIN;
+        return tcp_zerocopy_recv(st, tp, m);
     if (TCP_IN(tp, LISTEN))
         return -ENOTCONN;
     if (flags & STACK_MSG_OOB)

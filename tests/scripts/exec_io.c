@@ -17,6 +17,7 @@ struct io {
     const struct expr *to;   /* address, or NULL */
     int64_t len, flags;
     const struct expr *msg_flags; /* recvmsg: expected */
+    const struct expr *control;   /* likewise; NULL: not looked at */
 };
 
 /* [{..., 10}, {"abc", 3}]: bytes in all. */
@@ -33,13 +34,14 @@ static void message(struct run *r, struct attempt *a, struct io *io) {
     const struct expr *m = arg(r, a, 1), *iov = field(m, "msg_iov");
     if (!iov)
         fail(r, "a message without msg_iov");
-    if (field(m, "msg_control") && field(m, "msg_control")->first)
-        unsupported(r, "msg_control");
     io->data = iov->first && iov->first->first ? iov->first->first : iov;
     io->len = iov_length(r, iov);
     io->flags = int_arg(r, a, 2);
     io->to = field(m, "msg_name");
     io->msg_flags = field(m, "msg_flags");
+    io->control = field(m, "msg_control");
+    if (io->control && io->control->first && !(io->flags & MSG_ERRQUEUE))
+        unsupported(r, "msg_control");
 }
 
 /* The five forms of arguments. */
@@ -78,7 +80,7 @@ static uint32_t flags_of(struct run *r, int64_t flags) {
                {MSG_CONFIRM, STACK_MSG_CONFIRM},
                {MSG_FASTOPEN, STACK_MSG_FASTOPEN}};
     uint32_t out = 0;
-    int64_t known = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_WAITALL;
+    int64_t known = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_WAITALL | MSG_ZEROCOPY;
     for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
         known |= map[i].theirs;
         if (flags & map[i].theirs)
@@ -112,11 +114,8 @@ static int64_t connected(struct run *r, struct io *io, struct attempt *a) {
 }
 
 /* A blocking stream takes everything, in as many attempts as needed. */
-int64_t call_send(struct run *r, struct attempt *a) {
-    struct io io = arguments(r, a);
+static int64_t transmit(struct run *r, struct attempt *a, struct io io) {
     struct stack_msg m = {.ttl = -1, .tos = -1}, *mp = NULL;
-    if (!io.f)
-        return -EBADF;
     int64_t family, left = io.len - a->done;
     uint32_t flags = flags_of(r, io.flags);
     if (io.to && io.to->kind != E_ANY) {
@@ -160,6 +159,22 @@ int64_t call_send(struct run *r, struct attempt *a) {
     return a->done ? a->done : n;
 }
 
+/* MSG_ZEROCOPY: what the call has taken when it ends is one notification. */
+int64_t call_send(struct run *r, struct attempt *a) {
+    struct io io = arguments(r, a);
+    int told = 0;
+    if (!io.f)
+        return -EBADF;
+    if (io.flags & MSG_ZEROCOPY)
+        told = stack_zerocopy(r->w->st, io.f->so);
+    if (told < 0)
+        return told;
+    int64_t n = transmit(r, a, io);
+    if (told && n > 0)
+        stack_zerocopy_sent(r->w->st, io.f->so, (size_t)n);
+    return n;
+}
+
 /* ---- receiving ------------------------------------------------------------ */
 
 /* Are these the bytes of the stream at this place? */
@@ -187,6 +202,29 @@ static void check_msg_flags(struct run *r, struct io *io,
              (unsigned)got);
 }
 
+/* The one control message of MSG_ERRQUEUE. */
+static void check_control(struct run *r, const struct io *io,
+                          const struct stack_icmp_error *e) {
+    const struct expr *c = io->control, *data;
+    if (!c || c->kind == E_ANY)
+        return;
+    data = c->first ? field(c->first, "cmsg_data") : NULL;
+    if (!data || c->first->next)
+        fail(r, "expected one control message with its data");
+    const struct {
+        const char *name;
+        int64_t got;
+    } fields[] = {{"ee_errno", e->err}, {"ee_origin", e->origin},
+                  {"ee_type", e->type}, {"ee_code", e->code},
+                  {"ee_info", e->info}, {"ee_data", e->data}};
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        const struct expr *want = field(data, fields[i].name);
+        if (want && int_value(r, want) != fields[i].got)
+            fail(r, "expected %s %lld, came %lld", fields[i].name,
+                 (long long)int_value(r, want), (long long)fields[i].got);
+    }
+}
+
 /* MSG_WAITALL collects over several attempts. */
 int64_t call_recv(struct run *r, struct attempt *a) {
     struct io io = arguments(r, a);
@@ -205,6 +243,8 @@ int64_t call_recv(struct run *r, struct attempt *a) {
     if (n < 0)
         return a->done ? a->done : n;
     check_msg_flags(r, &io, &m);
+    if (io.flags & MSG_ERRQUEUE)
+        check_control(r, &io, &m.error);
     if (io.data->kind == E_STRING &&
         memcmp(io.data->text, buf,
                (size_t)(n < io.data->num ? n : io.data->num)))

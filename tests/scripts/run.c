@@ -18,8 +18,8 @@
  * header mutation; the TCP option of AccECN; shell blocks other than those that
  * set sysctls that the stack has (stack/tune.def) or set others to what it does
  * anyway; in code blocks what exec_code.c does not list; calls beyond those in
- * exec_calls.c (sendfile, splice, select, ...); msg_control, MSG_ZEROCOPY, and
- * options the stack does not have.
+ * exec_calls.c (sendfile, splice, select, ...); msg_control but for what
+ * MSG_ERRQUEUE returns, and options the stack does not have.
  */
 #include <errno.h>
 #include <ftw.h>

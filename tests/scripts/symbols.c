@@ -186,6 +186,9 @@ static const struct symbol {
     S(SO_EE_ORIGIN_LOCAL),
     S(SO_EE_ORIGIN_ICMP),
     S(SO_EE_ORIGIN_ZEROCOPY),
+    S(SO_EE_CODE_ZEROCOPY_COPIED),
+    {"CMSG_LEVEL_IP", IPPROTO_IP},
+    {"CMSG_TYPE_RECVERR", IP_RECVERR},
     {"INFINITE_TIMEOUT", -1},
     {"IP_ECN_NONE", 0},
 };
