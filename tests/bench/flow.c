@@ -28,11 +28,12 @@ struct info {
     uint32_t total_rto_time;
 };
 
-/* Read for `ms` from the first byte on; print bytes and the rate. */
+/* Read for `ms` from the first byte on; print bytes, those of the second half
+ * of the time, and the rate. */
 static void count(int fd, unsigned ms) {
     char *buf = malloc(MAX_CALL);
     struct timeval tv = {30, 0};
-    uint64_t bytes = 0, from = 0, now = 0;
+    uint64_t bytes = 0, from = 0, now = 0, early = 0;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
     for (;;) {
         ssize_t r = recv(fd, buf, MAX_CALL, 0);
@@ -42,11 +43,14 @@ static void count(int fd, unsigned ms) {
         if (!from)
             from = now;
         bytes += (uint64_t)r;
+        if (now - from < ms * 500000ull)
+            early = bytes;
         if (now - from >= ms * 1000000ull)
             break;
     }
     free(buf);
     result("bytes", (double)bytes);
+    result("late_bytes", (double)(bytes - early));
     if (now > from && from)
         result("mbit", (double)bytes * 8e3 / (double)(now - from));
 }
@@ -83,7 +87,7 @@ static void answer(int fd) {
         die("order");
     if (getpeername(fd, (struct sockaddr *)&peer, &len) < 0)
         die("getpeername");
-    printf("peer %s\n", inet_ntoa(peer.sin_addr));
+    printf("peer %s:%u\n", inet_ntoa(peer.sin_addr), ntohs(peer.sin_port));
     congestion_control(fd);
     if (way == 'S')
         count(fd, ms);
@@ -111,6 +115,15 @@ int cmd_flowd(int argc, char **argv) {
     }
 }
 
+/* By this name the server knows the flow as its peer. */
+static void tell_local(int fd) {
+    struct sockaddr_in me;
+    socklen_t len = sizeof(me);
+    if (getsockname(fd, (struct sockaddr *)&me, &len) < 0)
+        die("getsockname");
+    printf("local %s:%u\n", inet_ntoa(me.sin_addr), ntohs(me.sin_port));
+}
+
 /* IP PORT send|recv SECONDS [CC]: what the receiver counted is on its side. */
 int cmd_flow(int argc, char **argv) {
     char order[ORDER + 1] = "";
@@ -124,6 +137,7 @@ int cmd_flow(int argc, char **argv) {
     if (!write_all(fd, order, ORDER))
         die("order");
     congestion_control(fd);
+    tell_local(fd);
     if (send_it)
         stream(fd, ms);
     else
