@@ -173,9 +173,9 @@ def wrk_of(p, seconds, server):
     return requests(float(found[1]), seconds, p, server)
 
 
-def wrk(w, side, seconds, serves, n, close):
+def wrk(w, side, seconds, serves, n, close, workers=1):
     tag = side if serves else "peer"
-    nginx = ["nginx", "-c", w.nginx_conf(tag), "-p", w.dir, "-e",
+    nginx = ["nginx", "-c", w.nginx_conf(tag, workers), "-p", w.dir, "-e",
              f"{w.dir}/{tag}.err"]
     ip = w.our_ip(side) if serves else w.peer_ip(side)
     server = w.ours(side, nginx, launcher=True) if serves else w.peer(nginx)
@@ -331,6 +331,8 @@ ROWS = {
         ("nginx serves wrk, 256 connections, keep", wrk, True, 256, False),
     "nginx_close_256":
         ("nginx serves wrk, 256 connections, close", wrk, True, 256, True),
+    "nginx_keep_256_2":
+        ("the same with 2 workers, keep", wrk, True, 256, False, 2),
     "wrk_keep_1":
         ("wrk asks nginx, 1 connections, keep", wrk, False, 1, False),
     "wrk_close_1":

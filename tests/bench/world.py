@@ -33,7 +33,7 @@ SYSCTLS = {"ipv4/ip_local_port_range": "12000 65535", "ipv4/tcp_tw_reuse": "1",
            "core/somaxconn": "4096", "ipv4/tcp_max_syn_backlog": "4096",
            "ipv4/tcp_syncookies": "0"}
 
-NGINX = """user root; worker_processes 1; daemon off; pid {dir}/{tag}.pid;
+NGINX = """user root; worker_processes {workers}; daemon off; pid {dir}/{tag}.pid;
 error_log {dir}/{tag}.err crit; worker_rlimit_nofile 65536;
 events {{ worker_connections 8192; }}
 http {{ access_log off; keepalive_requests 1000000000; tcp_nodelay on;
@@ -279,10 +279,11 @@ class World:
         """Wait, in the peer's namespace, until somebody accepts."""
         self.peer([self.load, "probe", ip, port]).finish(15)
 
-    def nginx_conf(self, tag):
+    def nginx_conf(self, tag, workers=1):
         path = f"{self.dir}/{tag}.conf"
         with open(path, "w") as f:
-            f.write(NGINX.format(dir=self.dir, tag=tag, body="x" * 64))
+            f.write(NGINX.format(dir=self.dir, tag=tag, body="x" * 64,
+                                 workers=workers))
         return path
 
     def stack_json(self, what):
