@@ -37,7 +37,8 @@ bool ipv4_opts_take(struct ipv4_opts *o, const uint8_t *p, unsigned len) {
     memset(o, 0, sizeof(*o));
     if (len > sizeof(o->data))
         return false;
-    memcpy(o->data, p, len);
+    if (len) /* p may be NULL then */
+        memcpy(o->data, p, len);
     o->len = (uint8_t)((len + 3) & ~3u);
     for (unsigned at = 0; at < len && p[at] != END;) {
         unsigned n = opt_len(p, at, len);
