@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "preload/preload.h"
+#include "preload/sandbox.h"
 #include "preload/stdio.h"
 
 #define MS 1000000u
@@ -85,7 +86,7 @@ void preload_settle(void) {
     wait_retire(true);
     share_leave();
     share_close_gate();
-    if (last)
+    if (last && !sandbox_filtered)
         share_part();
     if (say)
         preload_say("%s", line);

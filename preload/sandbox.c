@@ -193,7 +193,11 @@ static void seal(void) {
 
 static bool in_stack(void) { return self.sh && !preload_vforked; }
 
+bool sandbox_filtered;
+
 void sandbox_filter(const void *fprog) {
+    if (fprog)
+        sandbox_filtered = true;
     if (in_stack() && fprog && !lets_the_stack_live(fprog))
         seal();
 }

@@ -1,7 +1,12 @@
 /* sandbox.h: for syscall(2) users (sandbox.c). */
 #pragma once
 
+#include <stdbool.h>
+
 struct rlimit;
+
+/* A filter is in force: only calls that sandbox.c lists may be made. */
+extern bool sandbox_filtered;
 
 /* seccomp(2) is about to be called with a filter (struct sock_fprog), or for
  * strict mode. */

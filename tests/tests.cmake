@@ -110,7 +110,8 @@ endif()
 if(TARGET testlib)
   add_executable(kill tests/unit/kill.c)
   target_link_libraries(kill PRIVATE testlib share PkgConfig::CRITERION)
-  # Not with ASan, whose allocator's locks a killed process takes along.
+  # Not with ASan: a worker stalls there before the first kill, not yet known
+  # why.
   if(NOT SANITIZE)
     add_test(NAME kills COMMAND kill)
     set_tests_properties(kills PROPERTIES TIMEOUT 400)

@@ -176,17 +176,22 @@ static bool datagrams_in(struct pump *p) {
 
 /* ---- program -> socket ------------------------------------------------------ */
 
-/* Nothing more comes from the far end. False: the pump is no more. */
+/* Nothing more comes from the far end. False: the pump is no more. The far end
+ * may be shut down for writing only, and closed later; or both directions are
+ * shut down, and it stays until the program has read what lies in the pair. */
 static bool far_ended(struct pump *p) {
     struct pollfd fd = {p->near, POLLIN, 0};
     struct timespec none = {0, 0};
     sys_ppoll(&fd, 1, &none, NULL);
-    if (!(fd.revents & POLLHUP)) { /* shut down for writing only */
+    if (!(fd.revents & POLLHUP)) {
+        if (!p->out_done)
+            stack_shutdown(self.st, p->r->f->so, STACK_SHUT_WR);
         p->out_done = true;
-        stack_shutdown(self.st, p->r->f->so, STACK_SHUT_WR);
         return true;
     }
-    read_up(p);
+    bool all_read = read_up(p);
+    if (p->out_done && !all_read && !p->reset)
+        return true;
     if (p->reset)
         abandon(p);
     else
@@ -231,7 +236,7 @@ static bool pump_out(struct pump *p) {
             }
         }
         if (p->out_done)
-            return true;
+            return far_ended(p);
         long n = sys_recvfrom(p->near, p->out, CHUNK, MSG_DONTWAIT, NULL, NULL);
         if (n == -EAGAIN || n == -EINTR)
             return true;
