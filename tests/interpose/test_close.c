@@ -132,8 +132,10 @@ static void linger(void) {
     fd = tcp_to(P_STUCK);
     nonblock(fd, true);
     static char junk[65536];
-    while (write(fd, junk, sizeof(junk)) > 0)
-        ;
+    /* full for a moment only, until the peer's buffer is full as well */
+    for (bool more = true; more; sleep_ms(50))
+        for (more = false; write(fd, junk, sizeof(junk)) > 0;)
+            more = true;
     NEED(setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l)));
     t = now_ms();
     SHOW(close(fd));
