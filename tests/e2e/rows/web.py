@@ -92,6 +92,15 @@ def workers(pid):
         return set(f.read().split())
 
 
+def runs(pid):
+    """Is the process there, and no zombie?"""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 @row(server="nginx", what="binary upgrade (USR2, QUIT) with a download open",
      oracle="checksum, the new master serves", limit=25)
 def nginx_upgrade(t):
@@ -111,7 +120,7 @@ def nginx_upgrade(t):
         t.same(f"got{i}", "1M")
     slow.wait()
     t.same("slow", "64M")
-    t.until(lambda: not os.path.exists(f"/proc/{old}"), "the old master stays")
+    t.until(lambda: not runs(old), "the old master stays")
     t.client(f"curl -sSf -o got http://{t.host}:8080/1M")
     t.same("got", "1M")
     os.kill(new, signal.SIGQUIT)
